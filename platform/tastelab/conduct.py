@@ -1,0 +1,227 @@
+"""An experiment carried out: search, final runs, baselines, tables. Only what is not recorded yet is run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tastelab.cluster.preflight import concurrency, worker_cpus
+from tastelab.cluster.runtime import Resources, cluster
+from tastelab.config import digest, replace_at, to_dict
+from tastelab.evaluation import baselines
+from tastelab.experiment import Experiment, Point, seeded
+from tastelab.metrics import ranking
+from tastelab.presets import frozen, pooling
+from tastelab.progress import Progress
+from tastelab.results.index import write_index
+from tastelab.results.plots import Plot, write_plot
+from tastelab.results.rows import BASELINES
+from tastelab.results.tables import Table, summary, write_table
+from tastelab.stage import Options, Stage, point_label, prepare
+
+FROZEN = "frozen"
+
+
+def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plot], options: Options) -> None:
+    """Carry out an experiment and write its tables and figures.
+
+    Raises:
+        ValueError: something is wrong with an option, before any work.
+    """
+    stage = prepare(experiment, options)
+    if options.dry_run:
+        from tastelab.plan import describe
+
+        print(describe(stage))
+        return
+    with cluster(options.cluster.address) as resources:
+        stage = settle(stage, resources)
+        wanted = Conductor(stage, resources).run()
+    report(stage, tables, plots, wanted)
+
+
+def settle(stage: Stage, resources: Resources) -> Stage:
+    """Fix each worker's share of the CPUs, so that Ray Data keeps one to itself."""
+    chosen = stage.options.cluster
+    cpus = worker_cpus(resources.cpus, chosen.workers, chosen.cpus_per_worker)
+    places = dataclasses.replace(stage.template.cluster, cpus_per_worker=cpus)
+    return dataclasses.replace(stage, template=dataclasses.replace(stage.template, cluster=places))
+
+
+def report(stage: Stage, tables: Sequence[Table], plots: Sequence[Plot], wanted: set[str]) -> None:
+    """Write tables, figures and index from the records, and the summary on the screen."""
+    reports, size = stage.options.cluster.reports, stage.options.size
+    records = stage.store.load(stage.experiment.name)
+    for plot in plots:
+        write_plot(plot, records, reports, size, wanted)
+    for table in tables:
+        page, sheet = write_table(table, records, reports, size, wanted)
+        print(f"\n{summary(table, records, size, wanted)}\nTable: {page} and {sheet}")
+    write_index(reports)
+
+
+@dataclass
+class Conductor:
+    """Runs the parts of one experiment on a cluster that is up."""
+
+    stage: Stage
+    resources: Resources
+
+    def run(self) -> set[str]:
+        """Do what is missing and return the ids of the runs that the table shows."""
+        # Ray reads its settings from the environment when it is first imported: not before the cluster is up.
+        from tastelab.cluster.tuner import Trials
+
+        stage = self.stage
+        chosen = stage.template.cluster
+        at_once = concurrency(
+            self.resources.cpus, self.resources.gpus, chosen.workers, chosen.cpus_per_worker or 1.0, chosen.gpus_per_worker
+        )
+        label = f"{stage.experiment.name}-{stage.options.size}"
+        self.trials = Trials(stage.template, stage.data.fingerprint, at_once, label)
+        if self.resources.dashboard:
+            print(f"Ray dashboard: http://{self.resources.dashboard}")
+        self.baselines()
+        points = self.search() if stage.experiment.search else list(stage.experiment.grid(stage.base))
+        return self.finals(points)
+
+    def search(self) -> list[Point]:
+        """Search until the study holds all trials; return the best configuration of each row."""
+        from tastelab.cluster import study as studies
+
+        stage, experiment = self.stage, self.stage.experiment
+        storage = studies.open_storage(stage.template.cluster.home, experiment.name, stage.options.storage)
+        prints = (stage.data.fingerprint, stage.template.encoder_fingerprint)
+        study = studies.open_study(storage, experiment.study_name(stage.base, stage.options.size, prints), experiment)
+        studies.mend(study, self._searched)
+        missing = stage.num_trials - studies.num_finished(study)
+        if missing > 0:
+            progress = Progress("search", stage.num_trials, done=stage.num_trials - missing)
+
+            def write(status: str, point: Point, last: dict[str, Any]) -> dict[str, Any]:
+                return self._write("search", status, point, last, progress)
+
+            searcher = studies.StudySearch(experiment, stage.base, study, storage, self._identify, write)
+            self.trials.search(searcher, missing, stage.base.evaluation.validations)
+            progress.close()
+        best = studies.best_points(study, experiment, stage.base)
+        if lost := [label for label in experiment.rows.values if label not in best]:
+            print(f"No trial succeeded for {', '.join(lost)}: see the failed trials under the table.")
+        return list(best.values())
+
+    def finals(self, points: list[Point]) -> set[str]:
+        """Run each point with every seed, and the frozen encoder, scored once on the reported split."""
+        evaluation = {"evaluation.split": self.stage.split, "evaluation.validations": 1}
+        chosen = [Point(replace_at(p.config, evaluation), p.labels) for p in points]
+        wanted = [*seeded(chosen, self.stage.seeds), *self._frozen()]
+        ids = {self._identify(point) for point in wanted}
+        missing = [point for point in wanted if self.stage.store.finished(self._identify(point)) is None]
+        if missing:
+            progress = Progress("final runs", len(wanted), done=len(wanted) - len(missing))
+
+            def write(status: str, point: Point, last: dict[str, Any]) -> dict[str, Any]:
+                role = "baseline" if point.labels[self.stage.experiment.group] == FROZEN else "final"
+                return self._write(role, status, point, last, progress)
+
+            self.trials.grid(missing, write)
+            progress.close()
+        return ids | self._baseline_ids()
+
+    def baselines(self) -> None:
+        """Score the baselines that train nothing, here in this process."""
+        stage = self.stage
+        split, rows = self._reported().evaluation_rows(stage.data)
+        names = [name for name in self._plain_baselines() if not stage.store.finished(self._baseline_id(name))]
+        if not names:
+            return
+        impressions = stage.data.impressions(split)
+        impressions = impressions if len(impressions) == len(rows) else impressions.take(rows)
+        for name in names:
+            result = score_baseline(stage, name, impressions)
+            job = self._reported()
+            stage.store.append(
+                stage.recorder.baseline(name, BASELINES.get(name, name), self._baseline_id(name), job, result)
+            )
+
+    def _write(
+        self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress
+    ) -> dict[str, Any]:
+        job = self._job(point, keep=role == "final")
+        extra = {key: last[key] for key in ("trial", "error") if key in last}
+        wall_time_s = last.get("wall_time") or last.get("time_total_s") or 0.0
+        result = json.loads(last.get("result", "{}"))
+        record = self.stage.recorder.record(role, status, job, point, result, wall_time_s, **extra)
+        self.stage.store.append(record)
+        from tastelab.cluster.trainer import clean_up
+
+        clean_up(job)
+        value = record["metrics"].get("auc", {}).get("mean") or last.get("val/auc")
+        progress.line(point_label(point, self.stage.experiment), status, value, wall_time_s, last.get("error"))
+        return record
+
+    def _searched(self, run_id: str) -> dict[str, Any] | None:
+        found = [r for r in self.stage.store.load(self.stage.experiment.name) if r["run_id"] == run_id]
+        return next((r for r in found if r["role"] == "search" and not r["stale"]), None)
+
+    def _frozen(self) -> list[Point]:
+        if FROZEN not in self.stage.experiment.baselines:
+            return []
+        values = {
+            "model.adaptation": frozen(),
+            "model.pooling": pooling("mean"),
+            "optim.epochs": 0,
+            "evaluation.split": self.stage.split,
+        }
+        labels = {path: "–" for path in self.stage.experiment.space} | {self.stage.experiment.group: FROZEN}
+        return [Point(replace_at(self.stage.base, values), labels)]
+
+    def _plain_baselines(self) -> list[str]:
+        possible = baselines.available(self.stage.data)
+        return [name for name in self.stage.experiment.baselines if name in possible]
+
+    def _reported(self) -> Any:
+        evaluation = replace_at(self.stage.base, {"evaluation.split": self.stage.split})
+        return dataclasses.replace(self.stage.template, config=evaluation)
+
+    def _baseline_id(self, name: str) -> str:
+        job = self._reported()
+        science = [name, to_dict(job.config.data), to_dict(job.config.evaluation), self.stage.data.fingerprint]
+        return digest(science)
+
+    def _baseline_ids(self) -> set[str]:
+        return {self._baseline_id(name) for name in self._plain_baselines()}
+
+    def _job(self, point: Point, keep: bool) -> Any:
+        from tastelab.cluster.trial import job_of
+
+        return job_of(point, self.stage.template, self.stage.data.fingerprint, keep)
+
+    def _identify(self, point: Point) -> str:
+        return str(self._job(point, keep=False).run_id)
+
+
+def score_baseline(stage: Stage, name: str, impressions: Any) -> dict[str, Any]:
+    """Measure one baseline on the reported impressions."""
+    from tastelab.data.order import fitting_and_validation
+    from tastelab.data.ragged import flat
+
+    start = time.perf_counter()
+    config = stage.base
+    fitting, _ = fitting_and_validation(stage.data, dataclasses.replace(config.data, train_impressions=None))
+    rows = None if stage.split == "dev" else fitting
+    scores = baselines.score(
+        name, stage.data, impressions, rows, config.data.features, config.data.max_history, config.seed
+    )
+    labels, offsets = flat(impressions["labels"])
+    _, history_offsets = flat(impressions["history"])
+    evaluation = config.evaluation
+    values = ranking.per_impression(scores, labels, offsets, ks=evaluation.ks, ties=evaluation.ties)  # type: ignore[arg-type]
+    counts = ranking.counts(labels, offsets, np.diff(history_offsets))
+    seconds = round(time.perf_counter() - start, 3)
+    return {"metrics": ranking.summary(values), "counts": counts, "wall_time_s": seconds}

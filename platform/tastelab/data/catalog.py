@@ -1,0 +1,195 @@
+"""What `--data` may say → a prepared data set: a known name, a prepared folder, or a raw folder prepared once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tastelab.data import mind
+from tastelab.data.download import UNKNOWN, DownloadError, Expected, fetch
+from tastelab.data.mind_layout import HOLDS, find_splits
+from tastelab.data.progress import bar_of
+from tastelab.data.tables import PreparedData, open_prepared
+from tastelab.schema import SPLITS
+
+MIRROR_VARIABLE = "TASTELAB_MIND_MIRROR"
+DEFAULT_MIRROR = "https://huggingface.co/datasets/Recommenders/MIND/resolve/main"
+HOME_PAGE = "https://msnews.github.io"
+
+MIND: Mapping[str, Mapping[str, Expected]] = {
+    "mind-demo": {
+        "MINDdemo_train.zip": Expected(17_372_879),
+        "MINDdemo_dev.zip": Expected(10_080_022),
+    },
+    "mind-small": {
+        "MINDsmall_train.zip": Expected(52_994_575, "6ef97a271580b98ccfc4301ada55cc639423cb0576a78b8dcfcf74a4dbcc3194"),
+        "MINDsmall_dev.zip": Expected(30_948_560, "d6ce515dcaa6b6d47ddf0a326eebc8a31b84735ae410285c9882ca2a06eec669"),
+    },
+    "mind-large": {
+        "MINDlarge_train.zip": Expected(531_360_717),
+        "MINDlarge_dev.zip": Expected(103_592_887),
+    },
+    "mind-large-test": {"MINDlarge_test.zip": UNKNOWN},
+}
+"""Files of each name and what is known of them on the default mirror; another mirror is not held to it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fetch and prepare; of no effect on what is cached already unless `force`."""
+
+    max_bad_share: float = mind.MAX_BAD_SHARE
+    max_unknown_share: float = mind.MAX_UNKNOWN_SHARE
+    mirror: str | None = None  # default: the environment's TASTELAB_MIND_MIRROR, else DEFAULT_MIRROR
+    force: bool = False  # prepare again
+
+
+def resolve(data: str, home: Path, *, progress: bool = True, options: Options | None = None) -> PreparedData:
+    """Return the prepared data set that `data` stands for, fetching and preparing it if need be.
+
+    Args:
+        data: A name (see `names`), a prepared folder, or a folder or zip in MIND's layout.
+        home: Where downloads (`downloads/`) and prepared data sets (`datasets/`) are kept.
+        progress: Show bars.
+        options: How to fetch and prepare.
+
+    Raises:
+        ValueError: `data` is none of these, or cannot be prepared.
+        DownloadError: The files cannot be fetched; the message says where to get them by hand.
+    """
+    options = options or Options()
+    path = Path(data).expanduser()
+    if data in MIND:
+        return _named_mind(data, home, progress, options)
+    if data in (sizes := _synthetic_sizes()):
+        return _synthetic(data, sizes[data], home, progress, options)
+    if (path / "meta.json").is_file():
+        return _as_prepared(path, options)
+    if path.is_dir() or (path.is_file() and path.suffix == ".zip"):
+        return _raw(path, home, progress, options)
+    raise ValueError(
+        f"'{data}' is neither a known data set ({', '.join(names())}) nor a folder: "
+        f"pass one of these names, a prepared folder, or a folder that holds {HOLDS}."
+    )
+
+
+def names() -> list[str]:
+    """Return the names that `resolve` knows."""
+    return [*_synthetic_sizes(), *MIND]
+
+
+def describe(data: PreparedData) -> str:
+    """Return a summary for a person: contents, and what was left out when it was prepared."""
+    lines = [f"{data.name}  {data.fingerprint}  {data.path}", f"  items   {data.num_items:>9,}"]
+    if unknown := data.meta.get("num_items_unknown"):
+        lines[-1] += f", {unknown:,} of them only named by impressions, without text"
+    for split in sorted(data.splits, key=SPLITS.index):
+        unlabelled = "" if data.has_labels(split) else ", without labels"
+        lines.append(f"  {split:<7} {data.num_impressions(split):>9,} impressions{unlabelled}")
+    if reasons := data.meta.get("quarantine", {}).get("reasons"):
+        lines.append(f"  {sum(reasons.values()):,} malformed lines are listed in {data.path / 'quarantine.tsv'}:")
+        lines += [f"    {count:>7,}  {reason}" for reason, count in reasons.items()]
+    return "\n".join(lines)
+
+
+def _synthetic_sizes() -> dict[str, str]:
+    """Return name → size: 'synthetic' is the default size."""
+    from tastelab.data.synthetic import SIZES
+
+    return {"synthetic" if size == "default" else f"synthetic-{size}": size for size in SIZES}
+
+
+def _synthetic(name: str, size: str, home: Path, progress: bool, options: Options) -> PreparedData:
+    """Write a synthetic world once per specification of it."""
+    from tastelab.data import synthetic
+
+    version = f"{synthetic.SIZES[size]!r} {getattr(synthetic, 'VERSION', 1)}"
+    target = home / "datasets" / f"{name}-{_digest(version)}"
+    if found := _cached(target, options):
+        return found
+    with bar_of(None, f"writing {name}", progress, unit=" impressions") as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return synthetic.prepare(target, size, progress=advance)
+
+
+def _named_mind(name: str, home: Path, progress: bool, options: Options) -> PreparedData:
+    target = home / "datasets" / name
+    if found := _cached(target, options):
+        return found
+    folder = home / "downloads" / name
+    download_mind(name, folder, options.mirror, progress=progress)
+    return _prepare(folder, target, name, progress, options)
+
+
+def download_mind(name: str, folder: Path, mirror: str | None = None, *, progress: bool = True) -> None:
+    """Fetch the zips of a name of `MIND` into `folder`.
+
+    Raises:
+        DownloadError: They cannot be fetched; the message says where to get them by hand.
+    """
+    mirror = (mirror or os.environ.get(MIRROR_VARIABLE) or DEFAULT_MIRROR).rstrip("/")
+    try:
+        for file, known in MIND[name].items():
+            fetch(f"{mirror}/{file}", folder / file, known if mirror == DEFAULT_MIRROR else UNKNOWN, progress=progress)
+    except DownloadError as error:
+        raise DownloadError(
+            f"{name} could not be downloaded ({error}): get {' and '.join(MIND[name])} by hand from {HOME_PAGE}, put "
+            f"them in one folder and pass that folder, or name another mirror in {MIRROR_VARIABLE}."
+        ) from error
+
+
+def _as_prepared(path: Path, options: Options) -> PreparedData:
+    if options.force:
+        raise ValueError(f"{path} is prepared already: pass the raw files to prepare them again.")
+    return open_prepared(path)
+
+
+def _raw(path: Path, home: Path, progress: bool, options: Options) -> PreparedData:
+    """Prepare a raw folder or zip once per state of its files."""
+    name = path.resolve().name.removesuffix(".zip")
+    target = home / "datasets" / f"{_slug(name)}-{_digest(_state(path))}"
+    return _cached(target, options) or _prepare(path, target, name, progress, options)
+
+
+def _prepare(source: Path, target: Path, name: str, progress: bool, options: Options) -> PreparedData:
+    return mind.prepare(
+        source,
+        target,
+        name=name,
+        max_bad_share=options.max_bad_share,
+        max_unknown_share=options.max_unknown_share,
+        progress=progress,
+    )
+
+
+def _state(path: Path) -> str:
+    """Describe the files that would be read: names, sizes, times of change."""
+    files = [file for split in find_splits(path) for file in (split.news, split.behaviors)]
+    stats = [(file.label, file.origin.stat()) for file in files]
+    return repr([(label, stat.st_size, stat.st_mtime_ns) for label, stat in stats])
+
+
+def _cached(target: Path, options: Options) -> PreparedData | None:
+    """Open what was prepared before; a folder of another format is prepared again."""
+    if options.force:
+        return None
+    try:
+        return open_prepared(target)
+    except ValueError:
+        return None
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name) or "data"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

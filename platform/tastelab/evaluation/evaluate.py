@@ -1,0 +1,193 @@
+"""A model's scores → one row of metrics per impression → means with intervals.
+
+Items are encoded once, split over the workers; each worker then scores and measures its part of the impressions in
+padded chunks. There is no loop over impressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from tastelab.data.order import RowGroup, row_groups
+from tastelab.data.ragged import flat, last_slots, padded
+from tastelab.data.tables import PreparedData
+from tastelab.data.tokens import TokenStore
+from tastelab.evaluation.collectives import gather_objects, rank, world_size
+from tastelab.evaluation.encode import encode_items
+from tastelab.metrics import ranking
+from tastelab.modeling.ranker import Ranker
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+CHUNK_FLOATS = 16_000_000
+"""Floats of gathered item vectors in one scoring chunk: 64 MB."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of impressions, flat in candidate order; impression i owns `offsets[i]:offsets[i + 1]`."""
+
+    rows: Ints
+    scores: Floats
+    offsets: Ints
+    labels: Ints | None
+    history_lengths: Ints
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-impression values of one model on one set of impressions, and what they sum up to."""
+
+    rows: Ints
+    values: dict[str, Floats]
+    counts: dict[str, int]
+    metrics: dict[str, dict[str, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return `{"metrics": {name: {"mean", "low", "high", "n"}}, "counts": {…}}`."""
+        return {"metrics": self.metrics, "counts": self.counts}
+
+
+def evaluate(
+    ranker: Ranker,
+    data: PreparedData,
+    store: TokenStore,
+    split: str,
+    *,
+    rows: Ints | None = None,
+    max_history: int = 50,
+    ks: Sequence[int] = (5, 10),
+    ties: str = "expected",
+    device: torch.device | None = None,
+    precision: str = "auto",
+) -> Evaluation:
+    """Measure a model on the labelled impressions of a split (methods.md §1).
+
+    Args:
+        ranker: the model.
+        data: the prepared data set.
+        store: its tokens for this model's encoder.
+        split: train, dev or test.
+        rows: sorted rows of the split to measure; None measures all.
+        max_history: most recent clicks that the model sees.
+        ks: cut-offs of nDCG.
+        ties: "expected" or "official", see `metrics.ranking.per_impression`.
+        device: where the model is; None asks the model.
+        precision: of the encoder's matrix products; scores are always float32 or better.
+
+    Returns:
+        The evaluation of all impressions, the same on every worker.
+    """
+    if not data.has_labels(split):
+        raise ValueError(f"The {split} split of '{data.name}' has no labels: score it with `tastelab submit` instead.")
+    scored = score_split(ranker, data, store, split, rows, max_history, device, precision)
+    assert scored.labels is not None
+    local = ranking.per_impression(scored.scores, scored.labels, scored.offsets, ks=tuple(ks), ties=ties)  # type: ignore[arg-type]
+    counted = ranking.counts(scored.labels, scored.offsets, scored.history_lengths)
+    parts = gather_objects((scored.rows, local, counted))
+    values = {name: np.concatenate([part[1][name] for part in parts]) for name in local}
+    counts = {name: sum(part[2][name] for part in parts) for name in counted}
+    return Evaluation(np.concatenate([part[0] for part in parts]), values, counts, ranking.summary(values))
+
+
+@torch.inference_mode()
+def score_split(
+    ranker: Ranker,
+    data: PreparedData,
+    store: TokenStore,
+    split: str,
+    rows: Ints | None = None,
+    max_history: int = 50,
+    device: torch.device | None = None,
+    precision: str = "auto",
+) -> Scored:
+    """Score every candidate of this worker's contiguous part of a split's impressions."""
+    device = device or next(ranker.parameters()).device
+    was_training = ranker.training
+    ranker.eval()
+    rows = np.arange(data.num_impressions(split)) if rows is None else rows
+    groups = row_groups(data, split, rows)
+    items = _items_of(groups, max_history, data.num_items)
+    vectors_ND = encode_items(ranker, store, items, device, precision)
+    place = np.zeros(data.num_items, np.int64)
+    place[items] = np.arange(len(items))
+    mine = np.array_split(rows, world_size())[rank()]
+    parts = [
+        _score_group(ranker, group, vectors_ND, place, max_history, device) for group in row_groups(data, split, mine)
+    ]
+    ranker.train(was_training)
+    return _concatenate(mine, parts)
+
+
+def _items_of(groups: list[RowGroup], max_history: int, num_items: int) -> Ints:
+    """Item rows that the impressions name, sorted."""
+    seen = np.zeros(num_items, np.bool_)
+    for table in _tables(groups, ["history", "candidates"]):
+        history, offsets = flat(table["history"])
+        position_BH, mask_BH = last_slots(offsets, max_history)
+        seen[history[position_BH[mask_BH]]] = True
+        seen[flat(table["candidates"])[0]] = True
+    return np.flatnonzero(seen)
+
+
+def _tables(groups: list[RowGroup], columns: list[str]) -> Iterator[Any]:
+    for group in groups:
+        with pq.ParquetFile(group.file) as file:
+            yield file.read_row_group(group.index, columns).take(group.rows)
+
+
+Part = tuple[Floats, Ints, Ints | None, Ints]
+
+
+def _score_group(
+    ranker: Ranker, group: RowGroup, vectors_ND: Tensor, place: Ints, max_history: int, device: torch.device
+) -> Part:
+    table = next(_tables([group], ["history", "candidates", "labels"]))
+    candidates, offsets = flat(table["candidates"])
+    history, history_offsets = flat(table["history"])
+    labels = None if table["labels"].null_count else flat(table["labels"])[0]
+    history_BH, history_mask_BH = padded(history, history_offsets, max_history)
+    sizes = np.diff(offsets)
+    scores = np.zeros(len(candidates), np.float64)
+    by_size = np.argsort(sizes, kind="stable")  # impressions of like size share a chunk, so padding costs little
+    for chunk in _chunks(by_size, sizes, history_BH.shape[1], vectors_ND.shape[1]):
+        slots_C = np.arange(int(sizes[chunk].max(initial=1)))
+        mask_BC = slots_C < sizes[chunk][:, None]
+        position_BC = np.where(mask_BC, offsets[:-1][chunk][:, None] + slots_C, 0)
+        index_BH, index_BC = place[history_BH[chunk]], place[candidates[position_BC]]
+        scores_BC = ranker.score(
+            vectors_ND[torch.from_numpy(index_BH).to(device)],
+            torch.from_numpy(history_mask_BH[chunk]).to(device),
+            vectors_ND[torch.from_numpy(index_BC).to(device)],
+        )
+        scores[position_BC[mask_BC]] = scores_BC.double().cpu().numpy()[mask_BC]
+    return scores, sizes, labels, np.diff(history_offsets)
+
+
+def _chunks(by_size: Ints, sizes: Ints, num_history: int, width: int) -> Iterator[Ints]:
+    start = 0
+    while start < len(by_size):
+        # The chunk's largest impression decides its padding; a generous first guess is cut to what it really holds.
+        longest = sizes[by_size[min(len(by_size), start + 256) - 1]]
+        count = max(1, min(256, int(CHUNK_FLOATS // (width * (num_history + longest)))))
+        yield by_size[start : start + count]
+        start += count
+
+
+def _concatenate(rows: Ints, parts: list[Part]) -> Scored:
+    scores = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0)
+    sizes = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int64)
+    labelled = all(part[2] is not None for part in parts)
+    labels = np.concatenate([part[2] for part in parts]) if parts and labelled else np.zeros(0, np.int64)
+    histories = np.concatenate([part[3] for part in parts]) if parts else np.zeros(0, np.int64)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return Scored(rows, scores, offsets, labels if labelled else None, histories)

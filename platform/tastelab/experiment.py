@@ -1,0 +1,168 @@
+"""An experiment: a question stated as data. What is fixed, what varies or is searched, with which seeds, at which size.
+
+A search space maps dotted paths of `RunConfig` to `Choice`, `Float` or `Given`; the same space runs under Optuna and
+names its values in tables.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from tastelab.config import RunConfig, digest, replace_at, to_dict
+
+SIZES = ("smoke", "default", "paper")
+
+
+class Suggest(Protocol):
+    """The part of an Optuna trial that a space draws from."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """Draw one of several."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Draw a number."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, each under the label that tables print."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, *values: Any) -> Choice:
+        """Label each value by itself."""
+        return cls({str(value): value for value in values})
+
+    def suggest(self, trial: Suggest, path: str, labels: dict[str, str]) -> Any:
+        """Draw a value and note its label."""
+        labels[path] = trial.suggest_categorical(path, list(self.values))
+        return self.values[labels[path]]
+
+
+@dataclass(frozen=True)
+class Float:
+    """A number between two bounds, uniform or log-uniform."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse empty and impossible ranges."""
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"The range {self.low} … {self.high} is empty or not positive: give low < high.")
+
+    def suggest(self, trial: Suggest, path: str, labels: dict[str, str]) -> float:
+        """Draw a number."""
+        value = trial.suggest_float(path, self.low, self.high, log=self.log)
+        labels[path.split("[")[0]] = f"{value:.3g}"
+        return value
+
+
+@dataclass(frozen=True)
+class Given:
+    """A space that depends on the label drawn before at another path: `{label: space}`, else `otherwise`.
+
+    Each case is a parameter of its own to the sampler, so that ranges never mix.
+    """
+
+    path: str
+    cases: Mapping[str, Choice | Float]
+    otherwise: Choice | Float
+
+    def suggest(self, trial: Suggest, path: str, labels: dict[str, str]) -> Any:
+        """Draw from the case that applies."""
+        label = labels[self.path]
+        case = label if label in self.cases else "otherwise"
+        return self.cases.get(label, self.otherwise).suggest(trial, f"{path}[{case}]", labels)
+
+
+Space = Choice | Float | Given
+
+
+@dataclass(frozen=True)
+class Size:
+    """What an experiment changes to run at one size."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = "synthetic"
+    encoder: str = "all-MiniLM-L6-v2"
+    trials: int = 12
+    seeds: tuple[int, ...] = (0, 1)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One configuration of an experiment, with the labels of what varies."""
+
+    config: RunConfig
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, declaratively (see the module's docstring)."""
+
+    name: str
+    question: str
+    base: RunConfig
+    group: str
+    """Path whose labels are the rows of the table."""
+    rows: Choice
+    """Values at `group`, in the order of the table."""
+    search: Mapping[str, Space] = field(default_factory=dict)
+    """Searched by Optuna beside `group`; empty: a grid over the rows alone."""
+    sizes: Mapping[str, Size] = field(default_factory=lambda: {"default": Size()})
+    baselines: tuple[str, ...] = ("random", "popularity", "newest", "tfidf", "frozen")
+
+    @property
+    def space(self) -> dict[str, Space]:
+        """The whole search space, the group first so that others may depend on it."""
+        return {self.group: self.rows, **self.search}
+
+    def size(self, name: str) -> Size:
+        """Return a size by name."""
+        if name not in self.sizes:
+            raise ValueError(f"{self.name} has no size '{name}': choose {', '.join(self.sizes)}.")
+        return self.sizes[name]
+
+    def based(self, size: Size, dataset: str, encoder: str) -> RunConfig:
+        """Return the base configuration at a size, on a data set, with an encoder."""
+        names = {"data.dataset": dataset, "model.encoder.name": encoder}
+        return replace_at(self.base, {**size.overrides, **names})
+
+    def draw(self, trial: Suggest, base: RunConfig) -> Point:
+        """Draw one configuration of the search."""
+        labels: dict[str, str] = {}
+        values = {path: space.suggest(trial, path, labels) for path, space in self.space.items()}
+        return Point(replace_at(base, values), labels)
+
+    def grid(self, base: RunConfig) -> Iterator[Point]:
+        """Iterate over the rows of an experiment that searches nothing."""
+        for label, value in self.rows.values.items():
+            yield Point(replace_at(base, {self.group: value}), {self.group: label})
+
+    def study_name(self, base: RunConfig, size: str, fingerprints: tuple[str, str]) -> str:
+        """Name the search: another space, base, size, data set or encoder is another study."""
+        space = {path: _describe(value) for path, value in self.space.items()}
+        return f"{self.name}-{size}-{digest([to_dict(base), space, list(fingerprints)])}"
+
+
+def seeded(points: list[Point], seeds: tuple[int, ...]) -> list[Point]:
+    """Repeat points over seeds, seed by seed, so that an interrupted table has whole rows of the first seed."""
+    return [
+        Point(replace(point.config, seed=seed), point.labels) for seed, point in itertools.product(seeds, points)
+    ]
+
+
+def _describe(space: Space) -> Any:
+    if isinstance(space, Choice):
+        return {label: to_dict(value) for label, value in space.values.items()}
+    if isinstance(space, Float):
+        return [space.low, space.high, space.log]
+    cases = {label: _describe(case) for label, case in space.cases.items()}
+    return [space.path, cases, _describe(space.otherwise)]

@@ -1,0 +1,94 @@
+"""From the command line of an experiment file to its finished table: `run(experiment, tables, plots)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tastelab.config import ClusterConfig
+from tastelab.experiment import Experiment
+
+if TYPE_CHECKING:
+    from tastelab.results.plots import Plot
+    from tastelab.results.tables import Table
+    from tastelab.stage import Options
+
+
+def run(experiment: Experiment, tables: Sequence[Table] = (), plots: Sequence[Plot] = ()) -> None:
+    """Run an experiment file: read the command line, do what is not done yet, write tables and figures."""
+    command(experiment, tables, plots)()
+
+
+def command(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plot]) -> click.Command:
+    """Build the command line of an experiment."""
+
+    def main(**chosen: Any) -> None:
+        try:
+            options = read_options(**chosen)
+            from tastelab.conduct import conduct
+
+            conduct(experiment, tables, plots, options)
+        except (ValueError, OSError) as error:
+            raise click.UsageError(str(error)) from error
+
+    defaults = experiment.size("default")
+    for option in reversed(_options(defaults.trials, len(defaults.seeds))):
+        main = option(main)
+    return click.command(
+        name=experiment.name, help=experiment.question, context_settings={"show_default": True, "max_content_width": 100}
+    )(main)
+
+
+def read_options(
+    *,
+    smoke: bool,
+    paper: bool,
+    data: str | None,
+    encoder: str | None,
+    trials: int | None,
+    seeds: int | None,
+    dry_run: bool,
+    storage: str | None,
+    **places: Any,
+) -> Options:
+    """Check the options that exclude each other and sort them into places and science."""
+    if smoke and paper:
+        raise ValueError("--smoke and --paper are two sizes: choose one.")
+    from tastelab.stage import Options
+
+    size = "smoke" if smoke else "paper" if paper else "default"
+    for name, value in (("--trials", trials), ("--seeds", seeds)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}: use at least 1.")
+    return Options(size, data, encoder, trials, seeds, dry_run, storage, ClusterConfig(**places))
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(trials: int, seeds: int) -> list[Decorator]:
+    place = ClusterConfig()
+    return [
+        click.option("--dry-run", is_flag=True, help="Print the plan: cells, batches, resources, cost. Run nothing."),
+        click.option("--smoke", is_flag=True, help="About a minute on tiny data, to see that everything works."),
+        click.option("--paper", is_flag=True, help="The source's own configuration; needs GPUs."),
+        click.option("--data", help="Name, prepared folder or raw folder of a data set.  [default: synthetic]"),
+        click.option("--encoder", help="Folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
+        click.option("--trials", type=int, help=f"Trials of the search, in all.  [default: {trials}]"),
+        click.option("--seeds", type=int, help=f"Seeds of each row's final runs.  [default: {seeds}]"),
+        click.option("--workers", type=click.IntRange(1), default=place.workers, help="DDP workers of each trial."),
+        click.option("--cpus-per-worker", type=float, help="CPUs that a worker reserves.  [default: by the cluster]"),
+        click.option("--gpus-per-worker", type=float, default=place.gpus_per_worker, help="GPUs of each worker."),
+        click.option(
+            "--accumulation", type=click.IntRange(1), default=place.accumulation, help="Micro-steps of a global batch."
+        ),
+        click.option("--address", help="Running Ray cluster, e.g. auto.  [default: start Ray on this machine]"),
+        click.option("--storage", help="Database URL of the study.  [default: a journal file in --home]"),
+        click.option(
+            "--home", type=click.Path(path_type=Path), default=place.home, envvar="TASTELAB_HOME", help="Caches and runs."
+        ),
+        click.option("--reports", type=click.Path(path_type=Path), default=place.reports, help="Records and tables."),
+    ]

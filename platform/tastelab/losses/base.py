@@ -1,0 +1,41 @@
+"""What a ranking loss and an auxiliary loss offer to the training loop.
+
+Shape letters: B impressions, C candidate slots, H history slots, G groups of impressions, U distinct items, D width.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from tastelab.config import Auxiliary, Loss
+
+
+class RankingLoss(Loss):
+    """A loss of each impression's scores; the caller sums it and divides by the global count of impressions."""
+
+    single_positive: ClassVar[bool] = False
+    """Whether the loss is defined for exactly one positive, so that the sampler has to draw one."""
+
+    def __call__(self, scores_BC: Tensor, labels_BC: Tensor, mask_BC: Tensor, temperature: Tensor | float) -> Tensor:
+        """Return loss_B in float32, 0 where a row has no valid positive; masked slots never enter it."""
+        raise NotImplementedError
+
+
+class AuxiliaryLoss(Auxiliary):
+    """A term added to the ranking loss, `weight` times."""
+
+    coupled: ClassVar[bool] = False
+    """True: the term couples impressions and is computed over groups, `group_loss`; False: per impression."""
+    weight: float
+
+    def group_loss(self, vectors_GUD: Tensor, mask_GU: Tensor) -> Tensor:
+        """Return loss_G over each group's distinct items, unweighted (a coupled term)."""
+        raise NotImplementedError
+
+    def impression_loss(
+        self, history_BHD: Tensor, history_mask_BH: Tensor, candidates_BCD: Tensor, candidate_mask_BC: Tensor
+    ) -> Tensor:
+        """Return loss_B of each impression, unweighted (an uncoupled term)."""
+        raise NotImplementedError

@@ -1,0 +1,108 @@
+"""The words around a table: what the records share, what the reader must know, and which runs stand behind a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tastelab.config import METHOD_VERSION
+from tastelab.results.rows import Row
+from tastelab.results.store import Record, distinct, lookup
+
+MAX_ERROR = 160  # characters of an error that a note repeats
+
+
+def caption(rows: Sequence[Row], size: str) -> list[str]:
+    """Return the paragraphs above a table: size, data, encoder, split, counts, code and machine of its runs."""
+    runs = [run for row in rows for run in row.runs]
+    facts = [f"size **{size}**", *_named(runs, "data"), *_named(runs, "encoder")]
+    facts += [
+        f"{word} {value}" for word, path in (("split", "split"), ("ties", "dialect")) for value in distinct(runs, path)
+    ]
+    facts += [f"method version {value}" for value in distinct(runs, "method_version")]
+    return [_line(facts), *([_line(made)] if (made := [*_counts(runs), *_best(runs)]) else []), *_machine(runs)]
+
+
+def notes(rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str = "") -> list[str]:
+    """Return the sentences below a table: the experiment's own, how to read it, pending, failed, stale, left out."""
+    found = [note] if note else []
+    if any(row.runs for row in rows):
+        found.append(
+            "Values are means over seeds. The interval is over impressions (95 % bootstrap; the mean of the seeds' "
+            "bounds), ± is the standard deviation over seeds. Bold: the best trained row."
+        )
+    if any(row.trials for row in rows):
+        found.append("Trials searched are the finished and the pruned ones.")
+    if size == "smoke":
+        found.append("A smoke run shows that everything works; its values say nothing about quality.")
+    if pending := [row.label for row in rows if row.status == "pending"]:
+        found.append(f"Pending: {', '.join(pending)}.")
+    if stale := [row.label for row in rows if row.status == "stale"]:
+        found.append(f"Stale, made by an older method version than {METHOD_VERSION}: {', '.join(stale)}.")
+    found += [f"Failed: {row.label}, seed {run.get('seed')}: {_error(run)}" for row in rows for run in row.failed]
+    found += [_failed_trial(row, trial) for row in rows for trial in row.trials if trial["status"] == "failed"]
+    if left_out:
+        what = f"{_counted(len(left_out), 'record')} ({_others(left_out)})"
+        found.append(f"Left out because it differs from the latest in data, encoder, split, ties or study: {what}.")
+    return found
+
+
+def run_list(rows: Sequence[Row]) -> str:
+    """Return the run ids behind each row, folded away."""
+    lines = [f"- {row.label}: " + ", ".join(f"`{run['run_id']}`" for run in row.runs) for row in rows if row.runs]
+    return "\n".join(["<details><summary>Runs</summary>", "", *lines, "", "</details>"]) if lines else ""
+
+
+def _line(facts: Iterable[str]) -> str:
+    text = " · ".join(facts)
+    return text[:1].upper() + text[1:]
+
+
+def _named(runs: Sequence[Record], what: str) -> list[str]:
+    pairs = [(lookup(run, f"{what}.name"), lookup(run, f"{what}.fingerprint")) for run in runs]
+    return [f"{what} `{name}` (`{print_}`)" for name, print_ in dict.fromkeys(pairs) if name]
+
+
+def _counts(runs: Sequence[Record]) -> list[str]:
+    """Say what became of the impressions; scored ones may differ where a row's system cannot score all."""
+    words = {
+        "n_total": "impressions",
+        "n_scored": "scored",
+        "n_single_class": "of one class only",
+        "n_empty_history": "with an empty history",
+    }
+    found = {word: distinct(runs, f"counts.{key}") for key, word in words.items()}
+    return [" / ".join(f"{value:,}" for value in values) + f" {word}" for word, values in found.items() if values]
+
+
+def _best(runs: Sequence[Record]) -> list[str]:
+    return [f"best reachable AUC {value:.4f}" for value in distinct(runs, "data.best_auc")]
+
+
+def _machine(runs: Sequence[Record]) -> list[str]:
+    git = [run["git"] for run in runs if run.get("git")]
+    facts = [f"commit `{commit[:7]}`" for commit in dict.fromkeys(state["commit"] for state in git)]
+    facts += ["uncommitted changes"] if any(state["dirty"] for state in git) else []
+    facts += [_counted(value, "CPU") for value in distinct(runs, "hardware.cpus")]
+    facts += [str(value) for value in distinct(runs, "hardware.cpu")]
+    facts += [str(value) for value in distinct(runs, "hardware.gpu")] or (["no GPU"] if facts else [])
+    facts += [_counted(value, "worker") for value in distinct(runs, "hardware.workers")]
+    return [_line(facts)] if facts else []
+
+
+def _failed_trial(row: Row, trial: Record) -> str:
+    return f"Failed trial: {row.label}, number {lookup(trial, 'trial.number')}: {_error(trial)}"
+
+
+def _error(record: Record) -> str:
+    text = " ".join(str(record.get("error") or "no message").split()).replace("`", "'")
+    return f"`{text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + '…'}`"
+
+
+def _others(left_out: Sequence[Record]) -> str:
+    facts = [*_named(left_out, "data"), *_named(left_out, "encoder")]
+    splits = [f"split {split}" for split in distinct(left_out, "split")]
+    return ", ".join([*facts, *splits])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

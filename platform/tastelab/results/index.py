@@ -1,0 +1,89 @@
+"""`reports/README.md`: what was run, how far each experiment is, and its tables and figures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from tastelab.results.columns import ABSENT, aligned
+from tastelab.results.store import Record, RecordStore, distinct
+from tastelab.results.tables import write_text
+
+HEADER = ("experiment", "size", "data", "trials", "runs", "baselines", "failed", "stale", "pending rows", "last record")
+RIGHT = (False, False, False, True, True, True, True, True, True, False)
+INTRODUCTION = """\
+# Results
+
+Every table and figure here is made from the records in `runs/`, one line per run; nothing is typed by hand. An
+experiment that is started again fills what is pending and runs nothing twice."""
+
+
+def write_index(reports: Path) -> Path:
+    """Write `reports/README.md` from the records, tables and figures under `reports`; return its path.
+
+    Counts are of finished runs that are not stale, `trials` with the pruned ones; `pending rows` are those of the
+    experiment's tables that wait for a run.
+    """
+    by_experiment = _grouped(RecordStore(reports).load())
+    pages = _files_of(by_experiment, reports / "tables", "*.md")
+    figures = _files_of(by_experiment, reports / "figures", "*.svg")
+    lines = [
+        _line(name, size, records, sum(_num_pending(page, size) for page in pages[name]))
+        for name, all_records in by_experiment.items()
+        for size, records in _by_size(all_records).items()
+    ]
+    overview = aligned([HEADER, *lines], RIGHT) if lines else "Nothing was run yet."
+    sections = [_section(name, pages[name], figures[name]) for name in by_experiment]
+    return write_text(reports / "README.md", "\n\n".join([INTRODUCTION, overview, *sections]) + "\n")
+
+
+def _grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
+    names = sorted({record["experiment"] for record in records})
+    return {name: [record for record in records if record["experiment"] == name] for name in names}
+
+
+def _by_size(records: Sequence[Record]) -> dict[str, list[Record]]:
+    sizes = [size for size in ("smoke", "default", "paper") if any(record["size"] == size for record in records)]
+    return {size: [record for record in records if record["size"] == size] for size in sizes}
+
+
+def _files_of(experiments: dict[str, list[Record]], folder: Path, pattern: str) -> dict[str, list[Path]]:
+    """Give each file to the experiment whose name it bears or begins with; the longest such name counts."""
+    found: dict[str, list[Path]] = {name: [] for name in experiments}
+    for path in sorted(folder.glob(pattern), key=lambda path: path.stem):
+        owners = [name for name in experiments if path.stem == name or path.stem.startswith((f"{name}-", f"{name}_"))]
+        if owners:
+            found[max(owners, key=len)].append(path)
+    return found
+
+
+def _line(name: str, size: str, records: Sequence[Record], num_pending: int) -> list[str]:
+    fresh = [record for record in records if not record["stale"]]
+    done = [record for record in fresh if record["status"] != "failed"]
+    counts = [sum(record["role"] == role for record in done) for role in ("search", "final", "baseline")]
+    counts += [len(fresh) - len(done), len(records) - len(fresh), num_pending]
+    data = ", ".join(map(str, distinct(records, "data.name"))) or ABSENT
+    last = max(map(str, distinct(records, "finished_at")), default=ABSENT)[:10]
+    return [f"[{name}](#{name})", size, data, *map(str, counts), last]
+
+
+def _section(name: str, pages: Sequence[Path], figures: Sequence[Path]) -> str:
+    links = [f"- [{_title(page)}](tables/{page.name}) ([CSV](tables/{page.stem}.csv))" for page in pages]
+    images = [f"![{figure.stem}](figures/{figure.name})" for figure in figures]
+    body = ["\n".join(links) or "No table yet.", *images]
+    return "\n\n".join([f"## {name}", *body])
+
+
+def _title(page: Path) -> str:
+    first = page.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ") or page.stem
+
+
+def _num_pending(page: Path, size: str) -> int:
+    """Count the rows of a table of this size that wait for a run."""
+    data = page.with_suffix(".csv")
+    if not data.exists():
+        return 0
+    with data.open(encoding="utf-8", newline="") as lines:
+        return sum(row.get("status") == "pending" and row.get("size") == size for row in csv.DictReader(lines))

@@ -1,0 +1,97 @@
+"""What is written down of a run: one record, complete enough that every table and figure is made from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tastelab.config import METHOD_VERSION, to_dict
+from tastelab.experiment import Point
+from tastelab.results.provenance import anonymise, provenance
+from tastelab.training.job import Job
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Builds the records of one launch of an experiment."""
+
+    experiment: str
+    size: str
+    group: str
+    data: Mapping[str, Any]
+    """Name, fingerprint, and what is known of the data, such as its best reachable AUC."""
+    encoder: Mapping[str, Any]
+    origin: Mapping[str, Any] = field(default_factory=provenance)
+
+    def record(
+        self,
+        role: str,
+        status: str,
+        job: Job,
+        point: Point,
+        result: Mapping[str, Any],
+        wall_time_s: float,
+        **extra: Any,
+    ) -> dict[str, Any]:
+        """Build the record of a run that finished, was pruned, or failed."""
+        kept = job.keep and status == "finished"
+        return self._common(role, status, point.labels[self.group]) | {
+            "run_id": job.run_id,
+            "labels": dict(point.labels),
+            "config": to_dict(job.config),
+            "seed": job.config.seed,
+            "metrics": result.get("metrics", {}),
+            "counts": result.get("counts", {}),
+            "split": job.config.evaluation.split,
+            "dialect": job.config.evaluation.ties,
+            "features": list(job.config.data.features),
+            "params_trained": result.get("params_trained"),
+            "params_total": result.get("params_total"),
+            "encoder": dict(self.encoder),
+            "hardware": dict(self.origin["hardware"]) | {"workers": result.get("workers", job.cluster.workers)},
+            "wall_time_s": round(wall_time_s, 3),
+            "throughput": result.get("throughput", {}),
+            "peak_memory_mb": result.get("peak_memory_mb"),
+            "checkpoint": f"runs/{job.run_id}/checkpoint" if kept else None,
+            "values": f"runs/{job.run_id}/impressions.npz" if kept else None,
+            **{key: anonymise(value) if isinstance(value, str) else value for key, value in extra.items()},
+        }
+
+    def baseline(self, name: str, label: str, run_id: str, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Build the record of a baseline of methods.md §1, which trains nothing."""
+        return self._common("baseline", "finished", name) | {
+            "run_id": run_id,
+            "label": label,
+            "config": {
+                "baseline": name,
+                "data": to_dict(job.config.data),
+                "evaluation": to_dict(job.config.evaluation),
+            },
+            "seed": 0,
+            "metrics": result["metrics"],
+            "counts": result["counts"],
+            "split": job.config.evaluation.split,
+            "dialect": job.config.evaluation.ties,
+            "features": list(job.config.data.features) if name in ("tfidf", "frozen") else [],
+            "params_trained": 0,
+            "encoder": dict(self.encoder) if name == "frozen" else None,
+            "hardware": dict(self.origin["hardware"]),
+            "wall_time_s": result.get("wall_time_s"),
+        }
+
+    def _common(self, role: str, status: str, group: str) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment,
+            "role": role,
+            "status": status,
+            "size": self.size,
+            "label": group,
+            "group": group,
+            "method_version": METHOD_VERSION,
+            "data": dict(self.data),
+            "git": self.origin["git"],
+            "versions": self.origin["versions"],
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }

@@ -1,0 +1,1 @@
+"""The trained ranker as an interactive feed."""

@@ -1,0 +1,136 @@
+"""The trained ranker as an interactive feed: raw texts that a person liked and disliked → candidates in order.
+
+Shape letters: B impressions (1 here), H history slots, C candidates, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tastelab.schema import TEXT_FEATURES
+from tastelab.serving.checkpoint import Trained, open_checkpoint
+from tastelab.serving.vectors import VectorCache
+
+GAMMA = 0.5
+"""How much a dislike weighs against a like (methods.md §8), unless set: nothing in training has fixed it."""
+CACHE_ITEMS = 65_536
+"""Item vectors kept: 100 MB at width 384."""
+
+Item = str | Mapping[str, Any] | Any
+"""A text; or a mapping or dataclass with text features (title, abstract, …), joined as in training."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate in its place."""
+
+    text: str
+    score: float
+    position: int
+    """Place in the ranking, 1 is the best."""
+    index: int
+    """Place among the candidates as they were passed, from 0."""
+
+
+def load(
+    checkpoint: str | Path,
+    encoder: str | None = None,
+    device: str | torch.device = "cpu",
+    cache_items: int = CACHE_ITEMS,
+) -> TasteRanker:
+    """Load a trained ranker for serving.
+
+    Args:
+        checkpoint: the checkpoint folder of a run.
+        encoder: the encoder it was trained on, where it is not found by the name in the checkpoint.
+        device: where to compute.
+        cache_items: item vectors to keep.
+
+    Raises `ValueError` where the folder is no checkpoint, or the encoder is not the one it was trained with.
+    """
+    return TasteRanker(open_checkpoint(checkpoint, encoder, device), cache_items)
+
+
+class TasteRanker:
+    """Ranks candidates by liked and disliked items; keeps item vectors, so that feedback costs no encoding.
+
+    Not safe for use from several threads at once.
+    """
+
+    def __init__(self, trained: Trained, cache_items: int = CACHE_ITEMS) -> None:
+        """Serve a trained ranker with the features, lengths and history cap it was trained with."""
+        data = trained.config.data
+        self.trained = trained
+        self.features = data.features
+        self.max_history = data.max_history
+        self.vectors = VectorCache(trained.ranker, trained.tokenizer, data.max_tokens, cache_items)
+        separator = trained.tokenizer.sep_token
+        self._separator = f" {separator} " if separator else " "
+
+    def rank(
+        self,
+        liked: Sequence[Item],
+        candidates: Sequence[Item],
+        disliked: Sequence[Item] = (),
+        gamma: float = GAMMA,
+    ) -> list[Ranked]:
+        """Rank candidates by `s(liked, n) − γ · s(disliked, n)`, `s` the model's own score, in float32 (methods.md §8).
+
+        Without dislikes the score is `s(liked, n)`. Without likes, `s` is that of an empty history: what the model
+        learned for newcomers, a tie if it learned nothing. Ties keep the order of `candidates`.
+
+        Args:
+            liked: items, oldest first; the most recent `max_history` count.
+            candidates: items to rank.
+            disliked: items, oldest first; capped alike.
+            gamma: γ, 0 or more.
+
+        Raises `ValueError` for an item without any of the features that the model reads, or a negative `gamma`.
+        """
+        if not gamma >= 0:
+            raise ValueError(f"gamma is {gamma}: choose 0 or more.")
+        shown = self._texts(candidates, "candidates")
+        histories = [
+            self._texts(liked, "liked")[-self.max_history :],
+            self._texts(disliked, "disliked")[-self.max_history :],
+        ]
+        if not shown:
+            return []
+        vectors = self.vectors.fetch([*shown, *histories[0], *histories[1]])
+        candidates_CD = torch.stack([vectors[text] for text in shown])
+        scores_C = self._score([vectors[text] for text in histories[0]], candidates_CD)
+        if histories[1]:
+            scores_C = scores_C - gamma * self._score([vectors[text] for text in histories[1]], candidates_CD)
+        scores = scores_C.tolist()
+        order = sorted(range(len(shown)), key=lambda c: -scores[c])
+        return [Ranked(shown[c], scores[c], place, c) for place, c in enumerate(order, start=1)]
+
+    @torch.inference_mode()
+    def _score(self, history: list[Tensor], candidates_CD: Tensor) -> Tensor:
+        history_HD = torch.stack(history) if history else candidates_CD[:0]
+        mask_BH = torch.ones(1, len(history), dtype=torch.bool, device=candidates_CD.device)
+        return self.trained.ranker.score(history_HD[None], mask_BH, candidates_CD[None])[0]
+
+    def _texts(self, items: Sequence[Item], what: str) -> list[str]:
+        if isinstance(items, str | Mapping):
+            raise ValueError(f"{what} is one item: pass a list of items.")
+        return [self._text(item, what) for item in items]
+
+    def _text(self, item: Item, what: str) -> str:
+        if isinstance(item, str):
+            return item
+        if dataclasses.is_dataclass(item) and not isinstance(item, type):
+            item = {name: getattr(item, name) for name in TEXT_FEATURES if hasattr(item, name)}
+        if not isinstance(item, Mapping) or not any(name in item for name in self.features):
+            raise ValueError(
+                f"An item of {what} has none of the features that the model reads ({', '.join(self.features)}): "
+                "pass a text, or a mapping with them."
+            )
+        return self._separator.join(text for name in self.features if (text := str(item.get(name) or "")))

@@ -1,0 +1,94 @@
+"""Checkpoints: safetensors and JSON, nothing pickled, written whole or not at all.
+
+    model.safetensors      what was trained (adapters, or the whole encoder when it was fine-tuned in full)
+    config.json            run configuration, run id, fingerprints of data and encoder, step
+    optimizer.safetensors  AdamW's moments; absent from the checkpoint that a finished run leaves behind
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tastelab.modeling.ranker import load_trainable_state, trainable_state
+from tastelab.training.module import TrainingModule
+
+
+def save_checkpoint(
+    module: TrainingModule, about: Mapping[str, Any], step: int, optimizer: torch.optim.Optimizer | None, folder: Path
+) -> None:
+    """Write a checkpoint to `folder`, replacing one that is there only when the new one is complete.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; the sentence names the folder and the step.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _save(trainable_state(module.ranker) | _objective_state(module), partial / "model.safetensors")
+        if optimizer is not None:
+            _save(_optimizer_state(module, optimizer), partial / "optimizer.safetensors")
+        (partial / "config.json").write_text(json.dumps(dict(about) | {"step": step}, indent=2) + "\n")
+    except Exception as error:  # safetensors raises an error of its own for a full disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(f"The checkpoint of step {step} could not be written to {folder.name} ({error}): free space in the "
+                      "home folder and start again; the previous checkpoint is untouched.") from error
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load_checkpoint(folder: Path, module: TrainingModule, optimizer: torch.optim.Optimizer | None) -> int:
+    """Load what `save_checkpoint` wrote and return the number of steps done."""
+    state = load_file(folder / "model.safetensors")
+    objective = {name: state.pop(name) for name in list(state) if name.startswith("objective.")}
+    load_trainable_state(module.ranker, state)
+    for name, value in _objective_parameters(module).items():
+        value.data.copy_(objective[name])
+    if optimizer is not None:
+        _load_optimizer_state(module, optimizer, load_file(folder / "optimizer.safetensors"))
+    return int(json.loads((folder / "config.json").read_text())["step"])
+
+
+def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, file)
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _objective_parameters(module: TrainingModule) -> dict[str, nn.Parameter]:
+    named = module.temperature.named_parameters()
+    return {f"objective.temperature.{name}": value for name, value in named if value.requires_grad}
+
+
+def _objective_state(module: TrainingModule) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in _objective_parameters(module).items()}
+
+
+def _optimizer_state(module: TrainingModule, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return {
+        f"{names[id(parameter)]}|{key}": torch.as_tensor(value)
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def _load_optimizer_state(module: TrainingModule, optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
+    parameters = dict(module.named_parameters())
+    for key, value in saved.items():
+        name, _, what = key.rpartition("|")
+        parameter = parameters[name]
+        optimizer.state[parameter][what] = value.to(parameter.device if what != "step" or _fused(optimizer) else "cpu")
+
+
+def _fused(optimizer: torch.optim.Optimizer) -> bool:
+    return any(group.get("fused") for group in optimizer.param_groups)

@@ -1,0 +1,91 @@
+"""One run, described so that any worker on any node can carry it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tastelab.config import METHOD_VERSION, ClusterConfig, RunConfig, to_dict
+from tastelab.data.order import Share, fitting_and_validation, row_groups
+from tastelab.data.stream import Pipeline
+from tastelab.data.tables import PreparedData, open_prepared
+from tastelab.training.loop import Plan
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run's science, its places, and what to keep of it."""
+
+    run_id: str
+    config: RunConfig
+    cluster: ClusterConfig
+    data_path: Path
+    store_path: Path
+    encoder_path: str
+    encoder_fingerprint: str
+    keep: bool = False
+    """Leave the trained model and the per-impression values in the home folder."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files lie: `<home>/runs/<run_id>`."""
+        return self.cluster.home / "runs" / self.run_id
+
+    @property
+    def contrast_size(self) -> int:
+        """Impressions per group of a coupled term."""
+        return self.config.objective.contrast_size or self.config.optim.global_batch
+
+    def open_data(self) -> PreparedData:
+        """Open the prepared data set."""
+        return open_prepared(self.data_path)
+
+    def share(self, workers: int, rank: int) -> Share:
+        """Return the part of each global batch that a worker sees."""
+        return Share(self.config.optim.global_batch, workers, rank, self.cluster.accumulation)
+
+    def pipeline(self) -> Pipeline:
+        """Return what streams the fitting impressions."""
+        data, config = self.open_data(), self.config.data
+        fitting, _ = fitting_and_validation(data, config)
+        single = getattr(self.config.objective.loss, "single_positive", False)
+        return Pipeline(
+            tuple(row_groups(data, "train", fitting)),
+            config.sampler,  # type: ignore[arg-type]
+            config.max_history,
+            self.config.seed,
+            max_positives=1 if single else None,
+        )
+
+    def plan(self, num_fitting: int) -> Plan:
+        """Return how long the run is and when it validates."""
+        optim = self.config.optim
+        return Plan(
+            steps_per_epoch=-(-num_fitting // optim.global_batch),
+            epochs=optim.epochs,
+            accumulation=self.cluster.accumulation,
+            contrast_size=self.contrast_size,
+            validations=self.config.evaluation.validations,
+        )
+
+    def evaluation_rows(self, data: PreparedData) -> tuple[str, Ints]:
+        """Return the split and the rows that the final evaluation measures."""
+        split = self.config.evaluation.split
+        if split == "validation":
+            return "train", fitting_and_validation(data, self.config.data)[1]
+        return split, np.arange(data.num_impressions(split))
+
+    def about(self) -> dict[str, object]:
+        """Return what a checkpoint says of its run."""
+        return {
+            "run_id": self.run_id,
+            "config": to_dict(self.config),
+            "encoder": {"name": self.config.model.encoder.name, "fingerprint": self.encoder_fingerprint},
+            "data": {"name": self.config.data.dataset, "fingerprint": self.open_data().fingerprint},
+            "method_version": METHOD_VERSION,
+        }

@@ -1,0 +1,129 @@
+"""Model and objective in one module, so that DDP wraps everything that learns.
+
+The loss of a worker is scaled such that DDP's mean over workers is the gradient of the global batch's loss, whatever
+the number of workers and micro-steps: sums over valid impressions are divided by their *global* count, and terms that
+couple impressions are computed by every worker on the gathered vectors, with gradient through its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tastelab.config import ObjectiveConfig
+from tastelab.evaluation.collectives import gather_equal, gather_ragged, rank, world_size
+from tastelab.losses.objective import Temperature
+from tastelab.modeling.ranker import Ranker, RankerOutput
+from tastelab.schema import Batch
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What the sums of one optimiser step are divided by: counts over all workers and micro-steps."""
+
+    impressions: float
+    groups: float
+
+
+class TrainingModule(nn.Module):
+    """A ranker with its objective: `forward` returns this worker's scaled loss and its named parts."""
+
+    def __init__(self, ranker: Ranker, objective: ObjectiveConfig, contrast_size: int) -> None:
+        """Join a ranker and an objective.
+
+        Args:
+            ranker: the model.
+            objective: loss, auxiliaries, temperature.
+            contrast_size: impressions per group of a coupled term.
+        """
+        super().__init__()
+        self.ranker = ranker
+        self.temperature = Temperature(objective.temperature, objective.learnable_temperature)
+        self.loss: Any = objective.loss
+        self.auxiliaries: tuple[Any, ...] = tuple(term for term in objective.auxiliaries if term.weight)
+        self.contrast_size = contrast_size
+
+    def forward(self, batch: Batch, by: Normaliser) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute this worker's part of the step's loss.
+
+        Returns:
+            The scalar to call `backward` on, and detached parts whose sum over workers and micro-steps is the global
+            loss (`loss`), its ranking term and each auxiliary, unweighted.
+        """
+        output = self.ranker(batch)
+        # bfloat16 has 8 bits: enough for the encoder's products, not for a similarity over a temperature of .05.
+        with torch.autocast(output.scores_BC.device.type, enabled=False):
+            return self._objective(batch, output, by)
+
+    def _objective(self, batch: Batch, output: RankerOutput, by: Normaliser) -> tuple[Tensor, dict[str, Tensor]]:
+        valid_B = batch.impression_mask_B
+        loss_B = self.loss(output.scores_BC, batch.labels_BC, batch.candidate_mask_BC, self.temperature())
+        total = (loss_B * valid_B).sum() / by.impressions
+        parts = {self.loss.name: total.detach()}
+        for term in self.auxiliaries:
+            if term.coupled:
+                vectors_GUD, mask_GU = contrast_groups(batch, output.item_vectors_UD, self.contrast_size)
+                loss_G = term.group_loss(vectors_GUD, mask_GU)
+                value = (loss_G * mask_GU.any(dim=1)).sum() / by.groups
+                # Every worker computes the same value with the gradient of its own vectors only; the scale below
+                # turns DDP's mean over workers into their sum.
+                total, parts[term.name] = total + term.weight * value, value.detach() / world_size()
+            else:
+                loss_B = term.impression_loss(
+                    output.history_BHD, batch.history_mask_BH, output.candidates_BCD, batch.candidate_mask_BC
+                )
+                value = (loss_B * valid_B).sum() / by.impressions
+                total, parts[term.name] = total + term.weight * value, value.detach()
+        weights = {term.name: term.weight for term in self.auxiliaries}
+        parts["loss"] = torch.stack([weights.get(name, 1.0) * value for name, value in parts.items()]).sum()
+        return total * world_size(), parts
+
+
+def contrast_groups(batch: Batch, vectors_UD: Tensor, contrast_size: int) -> tuple[Tensor, Tensor]:
+    """Gather the distinct candidates of each group of `contrast_size` consecutive impressions of a micro-step.
+
+    Consecutive means in the global batch, over workers. An item that several workers encoded enters once: its copies
+    are equal, and any one of them carries the gradient of the text.
+
+    Returns:
+        `vectors_GUD` with gradient through this worker's vectors, and `mask_GU`.
+    """
+    own = rank()
+    shards = gather_ragged(vectors_UD)
+    start = sum(len(shard) for shard in shards[:own])
+    shards[own] = vectors_UD
+    vectors_ND = torch.cat(shards)
+    item_ids = torch.cat(gather_ragged(batch.item_ids_U))
+    index_BC = gather_equal(batch.candidate_index_BC + start)
+    mask_BC = gather_equal(batch.candidate_mask_BC)
+    group_BC = (torch.arange(len(index_BC), device=index_BC.device) // contrast_size)[:, None].expand_as(index_BC)
+    group, index = group_BC[mask_BC], index_BC[mask_BC]
+    num_groups = -(-len(index_BC) // contrast_size)
+    if not len(group):
+        return vectors_ND[:1].expand(num_groups, 1, -1), mask_BC.new_zeros((num_groups, 1))
+    key = group * (int(item_ids.max()) + 1) + item_ids[index]
+    distinct, inverse = torch.unique(key, return_inverse=True)
+    first = torch.full_like(distinct, len(key)).scatter_reduce(
+        0, inverse, torch.arange(len(key), device=key.device), "amin"
+    )
+    group, index = group[first], index[first]
+    sizes = torch.bincount(group, minlength=num_groups)
+    column = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+    index_GU = index.new_zeros((num_groups, int(sizes.max())))
+    mask_GU = torch.zeros_like(index_GU, dtype=torch.bool)
+    index_GU[group, column], mask_GU[group, column] = index, True
+    return vectors_ND[index_GU], mask_GU
+
+
+def normaliser(batches: list[Batch], contrast_size: int) -> Normaliser:
+    """Count the valid impressions and contrast groups of one optimiser step over all workers."""
+    masks_AB = torch.stack([batch.impression_mask_B for batch in batches])
+    masks_WAB = gather_equal(masks_AB[None].to(torch.uint8)).bool()
+    masks_AN = masks_WAB.transpose(0, 1).flatten(1)
+    padding = -masks_AN.shape[1] % contrast_size
+    groups_AGC = nn.functional.pad(masks_AN, (0, padding)).unflatten(1, (-1, contrast_size))
+    impressions, groups = masks_AN.sum(), groups_AGC.any(dim=2).sum()
+    return Normaliser(max(1.0, float(impressions)), max(1.0, float(groups)))
