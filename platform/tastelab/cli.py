@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -51,6 +52,57 @@ def prepare(
 
     options = Options(max_bad_share, max_unknown_share, mirror, force)
     click.echo(describe(resolve(source, home, options=options)))
+
+
+def scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `evaluate` and `submit` share."""
+    folder = click.Path(path_type=Path)
+    options = [
+        click.option("--data", required=True, help="Name, prepared folder, or raw folder (prepared once and kept)."),
+        click.option("--checkpoint", type=folder, help="Folder of a trained model.  [default: the frozen encoder]"),
+        click.option("--encoder", help="Encoder: folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
+        click.option("--max-history", type=int, help="Most recent clicks that count.  [default: 50, or as trained]"),
+        click.option("--features", help="Text features, comma-separated.  [default: title, or as trained]"),
+        click.option("--precision", type=click.Choice(["auto", "bf16", "fp32"]), default="auto", show_default=True),
+        click.option("--home", type=folder, default=DEFAULT_HOME, envvar="TASTELAB_HOME", help="Where caches are."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_request(features: str | None, **chosen: Any) -> Any:
+    """Turn command-line values into a request."""
+    from tastelab.serving.offline import Request
+
+    return Request(features=tuple(features.replace(" ", "").split(",")) if features else None, **chosen)
+
+
+@main.command()
+@scoring_options
+@click.option("--split", default="dev", show_default=True, help="train, dev or test; it must have labels.")
+@click.option("--ties", type=click.Choice(["expected", "official"]), default="expected", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(as_json: bool, **chosen: Any) -> None:
+    """Measure a checkpoint, or the frozen encoder (zero-shot), on a labelled split."""
+    import json
+
+    from tastelab.serving.offline import as_lines, as_plain, evaluate_split
+
+    found = evaluate_split(read_request(**chosen))
+    click.echo(json.dumps(as_plain(found)) if as_json else as_lines(found))
+
+
+@main.command()
+@scoring_options
+@click.option("--split", default="test", show_default=True, help="The split to score; labels are not needed.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("prediction.zip"), show_default=True)
+def submit(output: Path, **chosen: Any) -> None:
+    """Write MIND's submission zip for a split."""
+    from tastelab.serving.offline import submit_split
+
+    count = submit_split(read_request(**chosen), output)
+    click.echo(f"{output}: {count:,} impressions")
 
 
 @main.command()

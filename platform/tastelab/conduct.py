@@ -21,7 +21,7 @@ from tastelab.presets import frozen, pooling
 from tastelab.progress import Progress
 from tastelab.results.index import write_index
 from tastelab.results.plots import Plot, write_plot
-from tastelab.results.rows import BASELINES
+from tastelab.results.rows import BASELINES, comparable, make_rows
 from tastelab.results.tables import Table, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
 
@@ -42,8 +42,8 @@ def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
         return
     with cluster(options.cluster.address) as resources:
         stage = settle(stage, resources)
-        wanted = Conductor(stage, resources).run()
-    report(stage, tables, plots, wanted)
+        Conductor(stage, resources).run()
+    report(stage, tables, plots)
 
 
 def settle(stage: Stage, resources: Resources) -> Stage:
@@ -54,15 +54,16 @@ def settle(stage: Stage, resources: Resources) -> Stage:
     return dataclasses.replace(stage, template=dataclasses.replace(stage.template, cluster=places))
 
 
-def report(stage: Stage, tables: Sequence[Table], plots: Sequence[Plot], wanted: set[str]) -> None:
+def report(stage: Stage, tables: Sequence[Table], plots: Sequence[Plot]) -> None:
     """Write tables, figures and index from the records, and the summary on the screen."""
     reports, size = stage.options.cluster.reports, stage.options.size
     records = stage.store.load(stage.experiment.name)
     for plot in plots:
-        write_plot(plot, records, reports, size, wanted)
+        write_plot(plot, records, reports)
     for table in tables:
-        page, sheet = write_table(table, records, reports, size, wanted)
-        print(f"\n{summary(table, records, size, wanted)}\nTable: {page} and {sheet}")
+        page, sheet = write_table(table, records, reports)
+        own = [r for r in records if r["data"]["name"] == stage.data.name]
+        print(f"\n{summary(table, own, size)}\nTable: {page} and {sheet}")
     write_index(reports)
 
 
@@ -73,8 +74,8 @@ class Conductor:
     stage: Stage
     resources: Resources
 
-    def run(self) -> set[str]:
-        """Do what is missing and return the ids of the runs that the table shows."""
+    def run(self) -> None:
+        """Do what is missing."""
         # Ray reads its settings from the environment when it is first imported: not before the cluster is up.
         from tastelab.cluster.tuner import Trials
 
@@ -89,7 +90,7 @@ class Conductor:
             print(f"Ray dashboard: http://{self.resources.dashboard}")
         self.baselines()
         points = self.search() if stage.experiment.search else list(stage.experiment.grid(stage.base))
-        return self.finals(points)
+        self.finals(points)
 
     def search(self) -> list[Point]:
         """Search until the study holds all trials; return the best configuration of each row."""
@@ -115,13 +116,12 @@ class Conductor:
             print(f"No trial succeeded for {', '.join(lost)}: see the failed trials under the table.")
         return list(best.values())
 
-    def finals(self, points: list[Point]) -> set[str]:
+    def finals(self, points: list[Point]) -> None:
         """Run each point with every seed, and the frozen encoder, scored once on the reported split."""
         evaluation = {"evaluation.split": self.stage.split, "evaluation.validations": 1}
         chosen = [Point(replace_at(p.config, evaluation), p.labels) for p in points]
         wanted = [*seeded(chosen, self.stage.seeds), *self._frozen()]
-        ids = {self._identify(point) for point in wanted}
-        missing = [point for point in wanted if self.stage.store.finished(self._identify(point)) is None]
+        missing = [point for point in wanted if not self._recorded(self._identify(point))]
         if missing:
             progress = Progress("final runs", len(wanted), done=len(wanted) - len(missing))
 
@@ -131,13 +131,12 @@ class Conductor:
 
             self.trials.grid(missing, write)
             progress.close()
-        return ids | self._baseline_ids()
 
     def baselines(self) -> None:
         """Score the baselines that train nothing, here in this process."""
         stage = self.stage
         split, rows = self._reported().evaluation_rows(stage.data)
-        names = [name for name in self._plain_baselines() if not stage.store.finished(self._baseline_id(name))]
+        names = [name for name in self._plain_baselines() if not self._recorded(self._baseline_id(name))]
         if not names:
             return
         impressions = stage.data.impressions(split)
@@ -194,8 +193,21 @@ class Conductor:
         science = [name, to_dict(job.config.data), to_dict(job.config.evaluation), self.stage.data.fingerprint]
         return digest(science)
 
-    def _baseline_ids(self) -> set[str]:
-        return {self._baseline_id(name) for name in self._plain_baselines()}
+    def _recorded(self, run_id: str) -> bool:
+        """Tell whether a run is finished; one of another experiment or size is entered here, and none is run twice."""
+        stage = self.stage
+        found = stage.store.finished(run_id)
+        if found is None:
+            return False
+        if run_id not in self._shown():  # a row shows the configuration that was entered last
+            stage.store.append(found | {"experiment": stage.experiment.name, "size": stage.options.size})
+        return True
+
+    def _shown(self) -> set[str]:
+        records = self.stage.store.load(self.stage.experiment.name)
+        own = [r for r in records if r["data"]["fingerprint"] == self.stage.data.fingerprint]
+        rows = make_rows(comparable(own, self.stage.options.size)[0])
+        return {run["run_id"] for row in rows for run in row.runs}
 
     def _job(self, point: Point, keep: bool) -> Any:
         from tastelab.cluster.trial import job_of

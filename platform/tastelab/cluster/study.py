@@ -149,6 +149,7 @@ class StudySearch(OptunaSearch):
         trial = self._ot_trials[trial_id]
         params = {name.split("[")[0]: value for name, value in trial.params.items()}
         facts = {"number": trial.number, "params": params, "curve": last.get("curve", [])}
+        facts["study"] = self._study_name
         record = self.write(status, self._points[trial_id], {**last, "trial": facts})
         if status == "failed":
             trial.set_user_attr("error", record.get("error") or "failed")

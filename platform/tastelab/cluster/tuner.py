@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune import Callback, ResultGrid, RunConfig, TuneConfig, Tuner
+from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
 
 from tastelab.cluster.preflight import DRIVER_CPU
@@ -62,7 +63,7 @@ class Trials:
             run_config=RunConfig(
                 name=self.label,
                 storage_path=str(Path(self.template.cluster.home).resolve() / "tune"),
-                callbacks=list(callbacks),
+                callbacks=[JsonLoggerCallback(), *callbacks],
                 verbose=0,
             ),
         )

@@ -91,8 +91,10 @@ def describe(data: PreparedData) -> str:
         unlabelled = "" if data.has_labels(split) else ", without labels"
         lines.append(f"  {split:<7} {data.num_impressions(split):>9,} impressions{unlabelled}")
     if reasons := data.meta.get("quarantine", {}).get("reasons"):
-        lines.append(f"  {sum(reasons.values()):,} malformed lines are listed in {data.path / 'quarantine.tsv'}:")
-        lines += [f"    {count:>7,}  {reason}" for reason, count in reasons.items()]
+        lines.append(
+            f"  left out {sum(reasons.values()):>8,} malformed lines, listed in {data.path / 'quarantine.tsv'}:"
+        )
+        lines += [f"  {count:>17,} {reason}" for reason, count in reasons.items()]
     return "\n".join(lines)
 
 
@@ -154,7 +156,7 @@ def _as_prepared(path: Path, options: Options) -> PreparedData:
 
 def _raw(path: Path, home: Path, progress: bool, options: Options) -> PreparedData:
     """Prepare a raw folder or zip once per state of its files."""
-    name = path.resolve().name.removesuffix(".zip")
+    name = path.absolute().name.removesuffix(".zip")
     target = home / "datasets" / f"{_slug(name)}-{_digest(_state(path))}"
     return _cached(target, options) or _prepare(path, target, name, progress, options)
 

@@ -17,6 +17,7 @@ from tastelab.data.progress import bar_of
 
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 30.0
+PAUSE_S = 1.0  # before another attempt
 MAX_IDLE_ATTEMPTS = 2  # attempts in a row that bring no byte before the transfer is given up
 HUB = "huggingface.co"
 
@@ -52,8 +53,12 @@ def fetch(url: str, target: Path, expected: Expected = UNKNOWN, *, progress: boo
         _check(target, target, expected)
         return target
     part = _Part(target)
-    announced = _receive_all(url, part, progress, pause_s)
-    _check(part.path, target, expected, announced)
+    announced = _receive_all(url, part, progress)
+    try:
+        _check(part.path, target, expected, announced)
+    except ValueError:
+        part.discard()
+        raise
     part.finish()
     return target
 
@@ -84,8 +89,12 @@ class _Part:
         os.replace(self.path, self.target)
         self.tag_path.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.tag_path.unlink(missing_ok=True)
 
-def _receive_all(url: str, part: _Part, progress: bool, pause_s: float) -> str | None:
+
+def _receive_all(url: str, part: _Part, progress: bool) -> str | None:
     """Receive until the file is whole; return the checksum that the server announces, if it does."""
     idle, reason = 0, ""
     while idle < MAX_IDLE_ATTEMPTS:
@@ -100,7 +109,7 @@ def _receive_all(url: str, part: _Part, progress: bool, pause_s: float) -> str |
             if not _may_pass(error, part):
                 break
         idle = 0 if part.size > before else idle + 1
-        time.sleep(pause_s)
+        time.sleep(PAUSE_S if idle < MAX_IDLE_ATTEMPTS else 0)
     kept = f"; {part.size:,} bytes are kept and the next attempt goes on from there" if part.size else ""
     raise DownloadError(f"{url}: {reason}{kept}")
 
@@ -110,7 +119,7 @@ def _may_pass(error: Exception, part: _Part) -> bool:
     if not isinstance(error, urllib.error.HTTPError):
         return True
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # what is kept is longer than the file
-        part.path.unlink(missing_ok=True)
+        part.discard()
         return True
     return error.code >= 500 or error.code == http.HTTPStatus.TOO_MANY_REQUESTS
 
@@ -179,7 +188,7 @@ def _as_sha256(tag: str) -> str | None:
 
 
 def _check(file: Path, target: Path, expected: Expected, announced: str | None = None) -> None:
-    """Compare a file with what is known of it; a new one that differs is removed."""
+    """Compare a file with what is known of it, and remember its checksum."""
     record = target.with_name(target.name + ".sha256")
     remembered = record.read_text().split()[0] if record.exists() else None
     size, sha256 = file.stat().st_size, file_sha256(file)
@@ -195,8 +204,6 @@ def _check(file: Path, target: Path, expected: Expected, announced: str | None =
     if not wrong:
         record.write_text(f"{sha256}  {target.name}\n")
         return
-    if file != target:
-        file.unlink()
     advice = f"remove {target} and try again" if file == target else "try again, or another mirror"
     raise ValueError(f"{target.name} is damaged or was replaced, it has {wrong[0]}: {advice}.")
 

@@ -49,7 +49,7 @@ def prepare(
     if not 0 <= max_unknown_share <= 1:
         raise ValueError(f"The share of unknown items that is tolerated lies in 0..1, not {max_unknown_share}.")
     splits = find_splits(source)
-    name = name or source.resolve().name.removesuffix(".zip")
+    name = name or source.absolute().name.removesuffix(".zip")
     files = {each.split: [each.news.label, each.behaviors.label] for each in splits}
     num_bytes = sum(each.news.size + each.behaviors.size for each in splits)
     bad_lines = Quarantine(target.with_name(f"{target.name}.quarantine.tsv"), max_bad_share)

@@ -53,6 +53,7 @@ def find_splits(source: Path) -> list[RawSplit]:
     Raises:
         ValueError: Nothing of MIND's layout is there, a split lacks one of its files, or two folders claim one split.
     """
+    source = source.absolute()  # "." has no name
     root = _as_node(source)
     found = _splits_of(root, source)
     if not found:
@@ -71,7 +72,8 @@ def _splits_of(node: Node, source: Path) -> dict[str, RawSplit]:
     if _holds_tables(node):
         if (split := split_of(node.name)) is None:
             raise ValueError(
-                f"{source} holds one split but its name does not tell which: rename it to train, dev or test."
+                f"{_label(node, source)} holds one split but its name does not tell which: "
+                f"rename it to train, dev or test."
             )
         return {split: _as_split(split, node, source)}
     found: dict[str, Node] = {}

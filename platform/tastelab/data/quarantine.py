@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -26,8 +27,8 @@ class BadLine(NamedTuple):
 class Quarantine:
     """Collect malformed lines in a TSV beside the prepared folder; use as a context manager.
 
-    The file stays at `path` if the block fails, so that the lines can be looked at; otherwise the caller moves it
-    into the prepared folder with `move_to`.
+    If the block fails, the lines stay at `path` to be looked at; otherwise the caller moves them into the prepared
+    folder with `move_to`.
     """
 
     def __init__(self, path: Path, max_share: float) -> None:
@@ -35,6 +36,7 @@ class Quarantine:
         if not 0 <= max_share <= 1:
             raise ValueError(f"The share of malformed lines that is tolerated lies in 0..1, not {max_share}.")
         self.path, self.max_share = path, max_share
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self.reasons: Counter[str] = Counter()
         self.files: dict[str, dict[str, int]] = {}
 
@@ -71,11 +73,12 @@ class Quarantine:
     def move_to(self, path: Path) -> None:
         """Move the file into the prepared folder."""
         self._file.close()
-        shutil.move(self.path, path)
+        shutil.move(self._partial, path)
 
     def __enter__(self) -> Quarantine:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("w", encoding="utf-8")
+        self.path.unlink(missing_ok=True)
+        self._file = self._partial.open("w", encoding="utf-8")
         self._file.write(HEADER)
         return self
 
@@ -83,8 +86,9 @@ class Quarantine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if kind is None or not self.num_lines:
-            self.path.unlink(missing_ok=True)
+        if kind is not None and self.num_lines:
+            os.replace(self._partial, self.path)
+        self._partial.unlink(missing_ok=True)
 
 
 def _printable(text: bytes) -> str:

@@ -25,19 +25,19 @@ _SURNAMES = [start + end for start in words.SURNAME_STARTS.split() for end in wo
 _PLACES = [start + end for start in words.PLACE_STARTS.split() for end in words.PLACE_ENDS.split()]
 
 _TITLES = (
-    "{a}, {a2} {ts} and {b}, {b2} {us}",
-    "a {a}, {a2} {t} for {b}, {b2} {us}",
-    "{a} {ts}, a {a2} {u}, {b} and {b2}",
-    "{a} and {a2} {ts} meet {b} and {b2} {us}",
-    "the {a}, {a2} {t} of a {b}, {b2} {u}",
-    "my {a} {t}: {a2}, {b} and {b2}",
-    "{b} {t} or {b2} {u}: both {a} and {a2}",
-    "from {a}, {a2} {ts} to {b}, {b2} {us}",
-    "why {a}, {a2} {ts} need {b}, {b2} {us}",
-    "{a} {ts} and {b} {us}, {a2} yet {b2}",
-    "how {a}, {a2} {ts} became {b} and {b2}",
-    "{a} or {a2}? {b} or {b2}? {ts} and {us}",
-    "in search of {a}, {a2} {ts} and {b} {us}",
+    "{a}, {a2} {ts} and the {b} {us}",
+    "a {a} {t} for {b}, {b2} {us}",
+    "{a} {ts}, a {a2} {u}, and {b} {t}",
+    "{a} and {a2} {ts} meet {b} {us}",
+    "the {a} {t} of a {b}, {b2} {u}",
+    "my {a} {t}: {b} and {b2} for the {u}",
+    "{b} {t} or {b2} {u}: both {a}",
+    "from {a}, {a2} {ts} to {b} {us}",
+    "why {a} {ts} need {b}, {b2} {us}",
+    "{a} {ts} and {b} {us}, {t} and {u}",
+    "how {a}, {a2} {ts} became {b} {us}",
+    "{a} or {b}? {ts}, {us} and {t}",
+    "in search of {a} {ts} and {b} {us}",
 )
 
 _SENTENCES = (

@@ -38,8 +38,7 @@ class Uniformity(AuxiliaryLoss):
         exponents_GUU = 4.0 * gram_GUU - 4.0
         pairs_GUU = mask_GU.unsqueeze(2) & mask_GU.unsqueeze(1)
         num_G = mask_GU.sum(dim=1)
-        hidden_GUU = ~pairs_GUU & (num_G > 0).view(-1, 1, 1)
-        log_total_G = exponents_GUU.masked_fill(hidden_GUU, -math.inf).flatten(1).logsumexp(dim=1)
+        log_total_G = exponents_GUU.masked_fill(~pairs_GUU, -math.inf).flatten(1).logsumexp(dim=1)
         return torch.where(num_G > 0, log_total_G - 2.0 * num_G.clamp(min=1).to(log_total_G.dtype).log(), 0.0)
 
 

@@ -52,8 +52,6 @@ def contrastive_loss(scores_BC: Tensor, labels_BC: Tensor, mask_BC: Tensor, temp
     logits_BC = scores_BC.to(torch.promote_types(scores_BC.dtype, torch.float32)) / temperature
     positives_BC = (labels_BC > 0) & mask_BC
     num_B = positives_BC.sum(dim=1)
-    # A row of -inf alone has a NaN gradient even where its loss is discarded: rows that do not count keep all slots.
-    hidden_BC = ~mask_BC & (num_B > 0).unsqueeze(1)
-    log_total_B = logits_BC.masked_fill(hidden_BC, -math.inf).logsumexp(dim=1)
+    log_total_B = logits_BC.masked_fill(~mask_BC, -math.inf).logsumexp(dim=1)
     mean_positive_B = logits_BC.masked_fill(~positives_BC, 0.0).sum(dim=1) / num_B.clamp(min=1)
     return torch.where(num_B > 0, log_total_B - mean_positive_B, 0.0)

@@ -1,5 +1,10 @@
-"""Rankers: encoders, what of them is trained, item pooling, scorers, one file per architecture."""
+"""Rankers: encoders, what of them is trained, item pooling, scorers, one file per architecture.
 
-from tastelab.modeling import bi_encoder, lora, pooling, scorers
+Every module of this folder is imported here, so that a new file registers its components by being there.
+"""
 
-__all__ = ["bi_encoder", "lora", "pooling", "scorers"]
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

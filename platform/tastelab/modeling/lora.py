@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from tastelab.config import Adaptation
-from tastelab.modeling.text_encoder import blocks
+from tastelab.modeling.backbone import blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,7 @@ class FullFineTuning(EncoderAdaptation):
             _embeddings(backbone).requires_grad_(False)
         for block in stack[:num_frozen]:
             block.requires_grad_(False)
-        freeze_word_embeddings(backbone)
+        backbone.get_input_embeddings().requires_grad_(False)
 
 
 @Adaptation.register("lora")
@@ -146,11 +146,6 @@ def linear_layers(backbone: PreTrainedModel) -> list[str]:
     if not names:
         raise ValueError("The encoder's blocks have no linear layer that LoRA could adapt: use adaptation 'full'.")
     return names
-
-
-def freeze_word_embeddings(backbone: PreTrainedModel) -> None:
-    """Keep the token embedding table as it was pre-trained."""
-    backbone.get_input_embeddings().requires_grad_(False)
 
 
 def merge(backbone: PreTrainedModel) -> PreTrainedModel:

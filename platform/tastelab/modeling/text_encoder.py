@@ -5,18 +5,18 @@ Shape letters: U items, T tokens, D width; n items of one slice.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from tastelab.config import EncoderConfig
-from tastelab.modeling.encoders import TokenPooling, encoder_folder, read_token_pooling
+from tastelab.modeling.backbone import load_backbone
+from tastelab.modeling.encoders import TokenPooling, read_token_pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,12 +40,11 @@ class TextEncoder(nn.Module):
     def __init__(
         self, backbone: PreTrainedModel, token_pooling: TokenPooling, token_budget: int = TOKEN_BUDGET
     ) -> None:
-        """Wrap a loaded backbone; its word embeddings are frozen here, whatever else is trained (methods.md §4)."""
+        """Wrap a loaded backbone."""
         super().__init__()
         self.backbone = backbone
         self.token_pooling = token_pooling
         self.token_budget = token_budget
-        backbone.get_input_embeddings().requires_grad_(False)
 
     @property
     def width(self) -> int:
@@ -85,34 +84,14 @@ def attention_kind(device: str, bf16: bool, num_tokens: int, flash: bool) -> str
 
 
 def load_text_encoder(config: EncoderConfig, path: str, token_budget: int = TOKEN_BUDGET) -> TextEncoder:
-    """Load an encoder's weights as float32, cut it to its lowest layers and set its dropout as `config` asks.
+    """Load the encoder that `config` describes from a folder or hub id.
 
-    Raises `ValueError` where `num_layers` is not between 1 and the encoder's own number, or a file is missing.
+    Raises `ValueError` where the configuration asks what the encoder cannot give, or a file is missing.
     """
-    from transformers import AutoModel
-
-    folder = encoder_folder(path)
-    # A pooler would be a parameter that no score depends on: DDP fails at the second step.
-    without_pooler = {"add_pooling_layer": False} if _takes_pooling_layer(str(folder)) else {}
-    with _quiet_loading():
-        backbone, report = AutoModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            **without_pooler,
-        )
-    if report["missing_keys"]:
-        raise ValueError(
-            f"The encoder folder {folder} lacks weights, first {sorted(report['missing_keys'])[0]}: save it anew."
-        )
-    if config.num_layers is not None:
-        keep_lowest_layers(backbone, config.num_layers)
-    set_dropout(backbone, config.dropout)
+    if config.token_pooling not in ("auto", *get_args(TokenPooling)):
+        raise ValueError(f"Unknown token pooling '{config.token_pooling}': choose auto, mean, cls or last.")
     pooling = read_token_pooling(path) if config.token_pooling == "auto" else cast(TokenPooling, config.token_pooling)
-    return TextEncoder(backbone, pooling, token_budget)
+    return TextEncoder(load_backbone(config, path), pooling, token_budget)
 
 
 def token_slices(lengths: Sequence[int], token_budget: int) -> Iterator[tuple[slice, int]]:
@@ -139,58 +118,6 @@ def pool_tokens(hidden_nTD: Tensor, mask_nT: Tensor, pooling: TokenPooling) -> T
         return hidden_nTD[torch.arange(len(last_n), device=last_n.device), last_n].float()
     weights_nT1 = mask_nT.unsqueeze(-1).float()
     return (hidden_nTD.float() * weights_nT1).sum(dim=1) / weights_nT1.sum(dim=1).clamp(min=1.0)
-
-
-def blocks(backbone: nn.Module) -> nn.ModuleList:
-    """Return the encoder's stack of blocks: its longest `ModuleList`, outermost first."""
-    stacks = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
-    if not stacks:
-        raise ValueError("The encoder has no stack of blocks that could be adapted: pass a transformer text encoder.")
-    return max(stacks, key=len)
-
-
-def keep_lowest_layers(backbone: PreTrainedModel, num_layers: int) -> None:
-    """Drop every block above the lowest `num_layers`."""
-    stack = blocks(backbone)
-    if not 1 <= num_layers <= len(stack):
-        raise ValueError(f"num_layers is {num_layers}, the encoder has {len(stack)}: choose 1 to {len(stack)}.")
-    del stack[num_layers:]
-    backbone.config.num_hidden_layers = num_layers
-
-
-def set_dropout(backbone: PreTrainedModel, dropout: float) -> None:
-    """Set every dropout of the encoder, of hidden states and of attention, to one probability."""
-    for module in backbone.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = dropout
-        elif isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = dropout
-
-
-@contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Keep the library's progress bar and its report on heads that are not used off the terminal."""
-    from transformers.utils import logging as library
-
-    verbosity, bar = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if bar:
-            library.enable_progress_bar()
-
-
-@functools.cache
-def _takes_pooling_layer(folder: str) -> bool:
-    import inspect
-
-    from transformers import MODEL_MAPPING, AutoConfig
-
-    model = MODEL_MAPPING[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
-    return "add_pooling_layer" in inspect.signature(model.__init__).parameters
 
 
 @functools.cache

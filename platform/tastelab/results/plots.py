@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from tastelab.results import drawing
 from tastelab.results.columns import metric_label
 from tastelab.results.rows import BASELINES, FIXED, Estimate, Row, comparable, make_rows
+from tastelab.results.sections import sections
 from tastelab.results.store import Record, distinct, lookup
 from tastelab.results.tables import write_text
 
@@ -39,10 +40,10 @@ class Plot:
     apart: tuple[str, ...] = ("full",)
     fixed: tuple[str, ...] = FIXED
 
-    def draw(self, records: Sequence[Record], size: str, wanted: Collection[str] | None = None) -> Figure:
-        """Draw the records of one size; the arguments are those of `write_table`."""
+    def draw(self, records: Sequence[Record], size: str) -> Figure:
+        """Draw the records of one size."""
         kept, _ = comparable(records, size, self.fixed)
-        return self._compose(make_rows(kept, self.group, self.rows, True, wanted), size)
+        return self._compose(make_rows(kept, self.group, self.rows), size)
 
     def _compose(self, rows: Sequence[Row], size: str) -> Figure:
         raise NotImplementedError
@@ -52,20 +53,17 @@ class Plot:
         return [group for group, _ in self.rows]
 
 
-def write_plot(
-    plot: Plot,
-    records: Sequence[Record],
-    reports: Path,
-    size: str,
-    wanted: Collection[str] | None = None,
-    png: Path | None = None,
-) -> Path:
-    """Write `reports/figures/<name>.svg`, and a PNG at `png` if asked, and return the SVG's path."""
+def write_plot(plot: Plot, records: Sequence[Record], reports: Path, png: Path | None = None) -> list[Path]:
+    """Write `reports/figures/<name>-<section>.svg` for each section, and a PNG of the last at `png`; return the SVGs."""
+    paths = []
     with drawing.house_style():
-        figure = plot.draw(records, size, wanted)
-        if png is not None:
-            drawing.as_png(figure, png)
-        return write_text(reports / "figures" / f"{plot.name}.svg", drawing.as_svg(figure))
+        for section in sections(records):
+            figure = plot.draw(section.records, section.size)
+            if png is not None:
+                drawing.as_png(figure, png)
+            path = reports / "figures" / f"{plot.name}-{section.slug}.svg"
+            paths.append(write_text(path, drawing.as_svg(figure)))
+    return paths
 
 
 @dataclass(frozen=True)

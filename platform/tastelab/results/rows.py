@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,6 @@ def make_rows(
     group: str = "group",
     rows: Sequence[tuple[str, str]] | None = None,
     baselines: bool = True,
-    wanted: Collection[str] | None = None,
 ) -> list[Row]:
     """Group comparable records into rows; baselines come last.
 
@@ -121,13 +120,11 @@ def make_rows(
         group: Dotted path of the value that rows are grouped by.
         rows: (group, label) of every row in order, pending ones included; None takes the groups as they come.
         baselines: Whether to end with the baselines.
-        wanted: Run ids that the rows may hold; None takes the latest configuration of each group.
     """
-    allowed = [r for r in records if r["role"] == "search" or wanted is None or r["run_id"] in wanted]
-    named = [r for r in allowed if r["role"] != "baseline" and lookup(r, group) is not None]
+    named = [r for r in records if r["role"] != "baseline" and lookup(r, group) is not None]
     order = rows or list({str(lookup(r, group)): str(r.get("label") or lookup(r, group)) for r in named}.items())
     made = [_row(name, label, [r for r in named if str(lookup(r, group)) == name]) for name, label in order]
-    return made + (_baseline_rows(allowed) if baselines else [])
+    return made + (_baseline_rows(records) if baselines else [])
 
 
 def _row(group: str, label: str, records: Sequence[Record]) -> Row:

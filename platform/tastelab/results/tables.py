@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from tastelab.results.captions import caption, notes, run_list
 from tastelab.results.columns import COLUMNS, aligned, cells, column, plain
 from tastelab.results.rows import FIXED, Row, comparable, make_rows
+from tastelab.results.sections import Section, sections
 from tastelab.results.store import Record, distinct
 
 CSV_MEANS = ("wall_time_s", "throughput.impressions_per_s", "peak_memory_mb")
@@ -48,6 +49,8 @@ class Table:
     baselines: bool = True
     fixed: tuple[str, ...] = FIXED
     """Dotted paths on which all records of the table must agree; those that differ from the latest are left out."""
+    figures: tuple[str, ...] = ()
+    """Names of the plots that each section shows."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -60,35 +63,34 @@ class Table:
         names = [key.partition(":")[0] for key in self.columns]
         return list(dict.fromkeys(name for name in names if name not in COLUMNS))
 
-    def fill(
-        self, records: Sequence[Record], size: str, wanted: Collection[str] | None = None
-    ) -> tuple[list[Row], list[Record]]:
+    def fill(self, records: Sequence[Record], size: str) -> tuple[list[Row], list[Record]]:
         """Return the rows that records of one size make, and the records that did not belong among them."""
         kept, left_out = comparable(records, size, self.fixed)
-        return make_rows(kept, self.group, self.rows, self.baselines, wanted), left_out
+        return make_rows(kept, self.group, self.rows, self.baselines), left_out
 
 
-def write_table(
-    table: Table, records: Sequence[Record], reports: Path, size: str, wanted: Collection[str] | None = None
-) -> tuple[Path, Path]:
-    """Write `reports/tables/<name>.md` and `.csv` and return their paths.
+def write_table(table: Table, records: Sequence[Record], reports: Path) -> tuple[Path, Path]:
+    """Write `reports/tables/<name>.md` and `.csv`, a section per size and data set, and return their paths.
 
     Args:
         table: The declaration.
-        records: As `RecordStore.load` returns them; only those of `size` enter.
+        records: As `RecordStore.load` returns them; a row holds the latest configuration that it was run with.
         reports: The reports folder.
-        size: smoke, default or paper.
-        wanted: Ids of the runs that rows may hold; None takes the latest configuration of each row.
     """
-    rows, left_out = table.fill(records, size, wanted)
+    filled = [(section, *table.fill(section.records, section.size)) for section in sections(records)]
+    parts = [f"# {table.title}"]
+    for section, rows, left_out in filled or [(Section("default", "", ()), *table.fill((), "default"))]:
+        parts += [f"## {section.data}, size {section.size}"] if len(filled) > 1 else []
+        parts += _page(table, section, rows, left_out)
+    lines = [_csv_line(table, row, section.size) for section, rows, _ in filled for row in rows]
     folder = reports / "tables"
-    page = write_text(folder / f"{table.name}.md", _page(table, rows, left_out, size))
-    return page, write_text(folder / f"{table.name}.csv", _csv(table, rows, size))
+    page = write_text(folder / f"{table.name}.md", "\n\n".join(part for part in parts if part) + "\n")
+    return page, write_text(folder / f"{table.name}.csv", _csv(lines))
 
 
-def summary(table: Table, records: Sequence[Record], size: str, wanted: Collection[str] | None = None) -> str:
+def summary(table: Table, records: Sequence[Record], size: str) -> str:
     """Return the table as plain text for a screen: the first metric, its uncertainty, seeds, trials and cost."""
-    rows, left_out = table.fill(records, size, wanted)
+    rows, left_out = table.fill(records, size)
     metric = table.metrics[0]
     keys = (metric, f"{metric}:interval", f"{metric}:sd", "seeds", "trials", "trained", "wall_time")
     text = plain(cells(rows, table.heading, keys), _sides(keys))
@@ -103,26 +105,25 @@ def write_text(path: Path, text: str) -> Path:
     return partial.replace(path)
 
 
-def _page(table: Table, rows: Sequence[Row], left_out: Sequence[Record], size: str) -> str:
+def _page(table: Table, section: Section, rows: Sequence[Row], left_out: Sequence[Record]) -> list[str]:
     tables = [
         aligned(cells(rows, table.heading, keys, mark_best=True), _sides(keys))
         for keys in (table.columns, table.details)
         if keys
     ]
-    listed = "\n".join(f"- {note}" for note in notes(rows, left_out, size, table.note))
+    listed = "\n".join(f"- {note}" for note in notes(rows, left_out, section.size, table.note))
     experiments = sorted({run["experiment"] for row in rows for run in row.runs})
     source = ", ".join(f"`runs/{name}.jsonl`" for name in experiments) or "no finished run yet"
-    parts = [f"# {table.title}", *caption(rows, size), *tables, listed, run_list(rows), f"Made from {source}."]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    images = [f"![{name}](../figures/{name}-{section.slug}.svg)" for name in table.figures if section.records]
+    return [*caption(rows, section.size), *tables, listed, *images, run_list(rows), f"Made from {source}."]
 
 
 def _sides(keys: Sequence[str]) -> list[bool]:
     return [False, *(column(key).right for key in keys)]
 
 
-def _csv(table: Table, rows: Sequence[Row], size: str) -> str:
+def _csv(lines: Sequence[dict[str, Any]]) -> str:
     """One line per row in full precision, an empty cell for what is not there."""
-    lines = [_csv_line(table, row, size) for row in rows]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(lines[0]) if lines else ["group"], lineterminator="\n")
     writer.writeheader()

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tastelab.cli import main
-from tastelab.data import catalog, mind
+from tastelab.data import catalog, download, mind
 from tastelab.data.catalog import Options, describe, resolve
 from tastelab.data.download import DownloadError
 
@@ -93,7 +93,8 @@ def test_the_default_mirror_is_held_to_the_known_sizes(
         resolve("mind-small", home, progress=False)
 
 
-def test_without_a_network_one_sentence_says_what_to_do(home: Path) -> None:
+def test_without_a_network_one_sentence_says_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PAUSE_S", 0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -138,9 +139,7 @@ def test_the_command_prints_what_is_in_it_and_what_was_left_out(raw: Path, home:
     assert shown.exit_code == 0, shown.output
     assert re.search(r"items +3, 1 of them only named by impressions", shown.output)
     assert re.search(r"train +2 impressions\n +dev +3 impressions", shown.output)
-    assert re.search(
-        r"1 malformed lines are listed in .*quarantine\.tsv:\n +1  truncated: 2 of 5 columns", shown.output
-    )
+    assert re.search(r"left out +1 malformed lines, listed in .*quarantine\.tsv:\n +1 truncated: 2 of 5", shown.output)
 
 
 def test_a_summary_tells_where_labels_are_missing(raw: Path, home: Path) -> None:

@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
-from tastelab.data.download import DownloadError, Expected, _request, _Part, fetch
+from tastelab.data import download
+from tastelab.data.download import DownloadError, Expected, _Part, _request, fetch
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PAUSE_S", 0)
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def served(mirror: Any) -> Any:
 
 
 def get(served: Any, folder: Path, expected: Expected = Expected()) -> Path:  # noqa: B008
-    return fetch(f"{served.url}/a.zip", folder / "a.zip", expected, progress=False, pause_s=0)
+    return fetch(f"{served.url}/a.zip", folder / "a.zip", expected, progress=False)
 
 
 def names(folder: Path) -> list[str]:
@@ -85,7 +91,7 @@ def test_a_wrong_checksum_or_size_is_refused_and_nothing_stays(served: Any, tmp_
 
 def test_the_checksum_announced_with_a_redirect_is_held_against_the_file(served: Any, tmp_path: Path) -> None:
     served.announced = "0" * 64
-    with pytest.raises(ValueError, match="not the 0{64} that the server announced"):
+    with pytest.raises(ValueError, match=r"not the 0{64} that the server announced"):
         get(served, tmp_path)
     served.announced = SHA256
     assert get(served, tmp_path).read_bytes() == CONTENT
@@ -112,7 +118,7 @@ def test_a_server_in_trouble_is_asked_again_but_a_missing_file_is_not(served: An
     assert get(served, tmp_path).read_bytes() == CONTENT
     served.requests.clear()
     with pytest.raises(DownloadError, match="the server answers 404"):
-        fetch(f"{served.url}/b.zip", tmp_path / "b.zip", progress=False, pause_s=0)
+        fetch(f"{served.url}/b.zip", tmp_path / "b.zip", progress=False)
     assert len(served.requests) == 1
 
 
@@ -121,7 +127,7 @@ def test_no_server_is_told_with_the_address(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/a.zip"
         with pytest.raises(DownloadError, match=rf"{url}: .*refused"):
-            fetch(url, tmp_path / "a.zip", progress=False, pause_s=0)
+            fetch(url, tmp_path / "a.zip", progress=False)
 
 
 def test_the_hub_token_goes_to_the_hub_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,3 +285,13 @@ def test_a_damaged_member_of_a_zip_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"N1 N2\tN1-1", b"N1 N1\tN1-1"))
     with pytest.raises(ValueError, match=r"behaviors\.tsv is damaged .*download its zip again"):
         prepare(path, tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize("bad", ["a,b,c\n" * 50, "1\tU\tnever\tN1\tN1-1\n" * 50])
+def test_a_file_of_nothing_but_malformed_lines_fails_by_its_share(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(ValueError, match=r"50 of 50 lines of train/behaviors\.tsv are malformed"):
+        run(write(tmp_path / "raw", bad))
+    with pytest.raises(ValueError, match=r"50 of 50 lines of train/news\.tsv are malformed"):
+        run(write(tmp_path / "raw", BEHAVIORS, bad))
+    data = run(write(tmp_path / "raw", bad), max_bad_share=1.0)
+    assert (data.num_items, data.num_impressions("train")) == (2, 0)

@@ -30,7 +30,7 @@ def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
 
 def pool(pooling: ItemPooling, *tensors: Tensor, empty: float = 0.0) -> Tensor:
     module = pooling.build(D).to(tensors[0].dtype)
-    module.empty_D.data.fill_(empty)
+    module.get_parameter("empty_D").data.fill_(empty)
     scores_BC: Tensor = module(*tensors, Cosine().build(D))
     return scores_BC
 
@@ -106,7 +106,7 @@ def test_mix_at_weight_0_is_the_mean_and_at_1_top_k() -> None:
 def test_a_learnable_weight_starts_where_it_is_set_and_learns(weight: float) -> None:
     module = Mix(k=2, weight=weight).build(D).double()
     assert isinstance(module, MixPool)
-    assert float(module.weight) == pytest.approx(weight, abs=1e-7)
+    assert torch.as_tensor(module.weight).item() == pytest.approx(weight, abs=1e-7)
     module(*inputs(), Cosine().build(D)).sum().backward()
     assert module.weight_logit is not None
     assert module.weight_logit.grad is not None
@@ -150,7 +150,7 @@ def test_every_parameter_takes_part_in_every_batch_with_finite_gradients(pooling
 def test_gradients_equal_finite_differences(pooling: ItemPooling) -> None:
     history_BHD, mask_BH, candidates_BCD = inputs()
     module = pooling.build(D).double()
-    module.empty_D.data.fill_(0.1)
+    module.get_parameter("empty_D").data.fill_(0.1)
 
     def scores(history: Tensor, candidates: Tensor) -> Tensor:
         result: Tensor = module(history, mask_BH, candidates, Cosine().build(D))

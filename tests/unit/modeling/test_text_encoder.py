@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,21 +12,20 @@ from torch import Tensor
 
 from tastelab.config import EncoderConfig
 from tastelab.modeling import text_encoder
+from tastelab.modeling.backbone import blocks, keep_lowest_layers
 from tastelab.modeling.text_encoder import (
     TextEncoder,
     attention_kind,
-    blocks,
-    keep_lowest_layers,
     load_text_encoder,
     pool_tokens,
     token_slices,
 )
 
-LENGTHS = (19, 12, 12, 11, 7, 7, 6, 3, 2)
+LENGTHS: tuple[int, ...] = (19, 12, 12, 11, 7, 7, 6, 3, 2)
 
 
-def load(folder: Path, pooling: str = "mean", **config: object) -> TextEncoder:
-    return load_text_encoder(EncoderConfig(token_pooling=pooling, **config), str(folder)).eval()  # type: ignore[arg-type]
+def load(folder: Path, pooling: str = "mean", **config: Any) -> TextEncoder:
+    return load_text_encoder(EncoderConfig(token_pooling=pooling, **config), str(folder)).eval()
 
 
 def rows(lengths: tuple[int, ...] = LENGTHS) -> tuple[Tensor, Tensor]:
@@ -118,6 +118,14 @@ def test_dropout_is_what_the_configuration_says(tiny_encoder: Path) -> None:
     none, some = load(tiny_encoder).train(), load(tiny_encoder, dropout=0.5).train()
     assert torch.equal(none(*rows()), none(*rows()))
     assert not torch.allclose(some(*rows()), some(*rows()))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"), [({"pooling": "max"}, "Unknown token pooling 'max'"), ({"dropout": 1.0}, "dropout is 1.0")]
+)
+def test_other_wrong_values_are_refused(tiny_bert: Path, config: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load(tiny_bert, **config)
 
 
 def test_there_is_no_pooler_and_no_message(tiny_bert: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,36 @@
+"""An experiment's records, cut into what may be compared: one section per size and data set, in a fixed order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tastelab.results.store import Record, lookup
+
+ORDER = ("paper", "default", "smoke")
+
+
+@dataclass(frozen=True)
+class Section:
+    """The records of one size on one data set."""
+
+    size: str
+    data: str
+    records: tuple[Record, ...]
+
+    @property
+    def slug(self) -> str:
+        """Name for files: the data set, and the size where it is not the default."""
+        name = re.sub(r"[^A-Za-z0-9_.]+", "_", self.data)
+        return name if self.size == "default" else f"{name}-{self.size}"
+
+
+def sections(records: Sequence[Record]) -> list[Section]:
+    """Cut records by size and name of the data set: larger sizes first, then by name."""
+    keys = {(record["size"], str(lookup(record, "data.name") or "")) for record in records}
+    ordered = sorted(keys, key=lambda key: (ORDER.index(key[0]), key[1]))
+    return [
+        Section(size, data, tuple(r for r in records if (r["size"], str(lookup(r, "data.name") or "")) == (size, data)))
+        for size, data in ordered
+    ]

@@ -1,0 +1,126 @@
+"""A model on a whole split: `tastelab evaluate` and `tastelab submit`, in one process and without Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tastelab.config import Adaptation, DataConfig, EncoderConfig, ModelConfig, Pooling, replace_at
+from tastelab.data.catalog import resolve
+from tastelab.data.tables import PreparedData
+from tastelab.data.tokens import TokenStore, build_store, check_features, store_path
+from tastelab.evaluation.evaluate import Evaluation, evaluate, score_split
+from tastelab.evaluation.submission import write_submission
+from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
+from tastelab.modeling.ranker import Ranker, build_ranker
+from tastelab.serving.checkpoint import open_checkpoint
+
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command asks for: a trained model, or the frozen encoder where no checkpoint is given."""
+
+    data: str
+    home: Path
+    checkpoint: Path | None = None
+    encoder: str | None = None
+    split: str = "dev"
+    max_history: int | None = None
+    """None: what the checkpoint was trained with, 50 for the frozen encoder."""
+    features: tuple[str, ...] | None = None
+    ties: str = "expected"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model and the data it will score."""
+
+    ranker: Ranker
+    data: PreparedData
+    store: TokenStore
+    max_history: int
+    device: torch.device
+
+
+def prepare(request: Request) -> Ready:
+    """Load the model, resolve the data, tokenise what is not tokenised yet.
+
+    Raises:
+        ValueError: a name, folder, split or size is wrong.
+    """
+    if request.max_history is not None and request.max_history < 1:
+        raise ValueError(f"max_history is {request.max_history}: choose at least 1 click.")
+    check_features(request.features or ("title",))
+    data = resolve(request.data, request.home)
+    data.num_impressions(request.split)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if request.checkpoint is not None:
+        trained = open_checkpoint(request.checkpoint, request.encoder, device)
+        ranker, reads, tokenizer = trained.ranker, trained.config.data, trained.tokenizer
+        name, fingerprint = trained.encoder.label, trained.encoder_fingerprint
+    else:
+        source = find_encoder(request.encoder or DEFAULT_ENCODER)
+        ranker = build_ranker(frozen_model(source.label), source.path).to(device).eval()
+        reads, tokenizer = DataConfig(), load_tokenizer(source.path)
+        name, fingerprint = source.label, encoder_fingerprint(source.path)
+    features = request.features or reads.features
+    path = store_path(data, features, reads.max_tokens, name, fingerprint)
+    store = build_store(data, features, reads.max_tokens, path, tokenizer)
+    return Ready(ranker, data, store, request.max_history or reads.max_history, device)
+
+
+def frozen_model(encoder: str) -> ModelConfig:
+    """Return the zero-shot model: the encoder as it comes, mean pooling, cosine."""
+    parts = {"adaptation": Adaptation.named("frozen"), "pooling": Pooling.named("mean")}
+    return replace_at(ModelConfig(encoder=EncoderConfig(name=encoder)), parts)
+
+
+def evaluate_split(request: Request) -> Evaluation:
+    """Measure a model on a labelled split."""
+    ready = prepare(request)
+    return evaluate(
+        ready.ranker,
+        ready.data,
+        ready.store,
+        request.split,
+        max_history=ready.max_history,
+        ties=request.ties,
+        device=ready.device,
+        precision=request.precision,
+    )
+
+
+def submit_split(request: Request, output: Path) -> int:
+    """Score a split, with or without labels, and write MIND's submission zip; return the number of impressions."""
+    ready = prepare(request)
+    scored = score_split(
+        ready.ranker, ready.data, ready.store, request.split, None, ready.max_history, ready.device, request.precision
+    )
+    names = ready.data.impressions(request.split, ["impression_id"])["impression_id"]
+    write_submission(output, names.to_pylist(), scored.scores, scored.offsets)
+    return len(names)
+
+
+def as_lines(found: Evaluation) -> str:
+    """Format an evaluation for a person: one metric a line with its 95 % interval, then the counts."""
+    lines = [f"{'metric':<8} {'mean':>7}  95 % interval        n"]
+    for name, value in found.metrics.items():
+        interval = f"{value['low']:.4f} – {value['high']:.4f}"
+        lines.append(f"{name:<8} {value['mean']:>7.4f}  {interval}  {int(value['n']):>7,}")
+    return "\n".join([*lines, ", ".join(f"{name} {count:,}" for name, count in found.counts.items())])
+
+
+def as_plain(found: Evaluation) -> dict[str, object]:
+    """Return an evaluation as JSON values; what is not a number becomes null."""
+
+    def plain(value: float) -> float | None:
+        return value if np.isfinite(value) else None
+
+    metrics = {name: {key: plain(number) for key, number in value.items()} for name, value in found.metrics.items()}
+    return {"metrics": metrics, "counts": found.counts}
