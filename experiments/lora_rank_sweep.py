@@ -1,10 +1,12 @@
-"""Does the rank of LoRA matter, and does low rank beat full fine-tuning? [A §4]
+"""Does the rank of LoRA matter, and does low rank beat full fine-tuning ([A] §4)?
 
-Varies   the adaptation: full fine-tuning and LoRA of rank 2 to 32, each searched over learning rate, temperature, item
-         pooling and the weights of uniformity and redundancy (Optuna TPE, ASHA); the search sees the end of train only.
-Fixed    bi-encoder, MINCE, cosine, title only, one epoch, constant LoRA scale (alpha = 2 rank).
-Fills    reports/tables/lora_rank_sweep.md: the best configuration of each rank, trained with several seeds, once on dev.
-Costs    default size: under 12 minutes on 2 CPU cores; --smoke about a minute and a half; --paper needs GPUs.
+Varies  the adaptation: full fine-tuning and LoRA of rank 2 to 32, each searched over learning rate, temperature,
+        item pooling, and the weights of uniformity and redundancy (Optuna TPE, ASHA); the search sees a validation
+        part cut from the end of train, never dev.
+Fixed   bi-encoder, MINCE, cosine, title only, one epoch, LoRA scale 2 (alpha = 2 · rank), three validations.
+Fills   reports/tables/lora_rank_sweep.md: the best configuration of each rank, trained with several seeds and scored
+        once on dev.
+Costs   default size: under 12 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

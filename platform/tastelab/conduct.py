@@ -82,7 +82,11 @@ class Conductor:
         stage = self.stage
         chosen = stage.template.cluster
         at_once = concurrency(
-            self.resources.cpus, self.resources.gpus, chosen.workers, chosen.cpus_per_worker or 1.0, chosen.gpus_per_worker
+            self.resources.cpus,
+            self.resources.gpus,
+            chosen.workers,
+            chosen.cpus_per_worker or 1.0,
+            chosen.gpus_per_worker,
         )
         label = f"{stage.experiment.name}-{stage.options.size}"
         self.trials = Trials(stage.template, stage.data.fingerprint, at_once, label)
@@ -148,9 +152,7 @@ class Conductor:
                 stage.recorder.baseline(name, BASELINES.get(name, name), self._baseline_id(name), job, result)
             )
 
-    def _write(
-        self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress
-    ) -> dict[str, Any]:
+    def _write(self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress) -> dict[str, Any]:
         job = self._job(point, keep=role == "final")
         extra = {key: last[key] for key in ("trial", "error") if key in last}
         wall_time_s = last.get("wall_time") or last.get("time_total_s") or 0.0
@@ -233,7 +235,7 @@ def score_baseline(stage: Stage, name: str, impressions: Any) -> dict[str, Any]:
     labels, offsets = flat(impressions["labels"])
     _, history_offsets = flat(impressions["history"])
     evaluation = config.evaluation
-    values = ranking.per_impression(scores, labels, offsets, ks=evaluation.ks, ties=evaluation.ties)  # type: ignore[arg-type]
+    values = ranking.per_impression(scores, labels, offsets, ks=evaluation.ks, ties=evaluation.ties)
     counts = ranking.counts(labels, offsets, np.diff(history_offsets))
     seconds = round(time.perf_counter() - start, 3)
     return {"metrics": ranking.summary(values), "counts": counts, "wall_time_s": seconds}

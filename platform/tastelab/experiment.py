@@ -154,9 +154,7 @@ class Experiment:
 
 def seeded(points: list[Point], seeds: tuple[int, ...]) -> list[Point]:
     """Repeat points over seeds, seed by seed, so that an interrupted table has whole rows of the first seed."""
-    return [
-        Point(replace(point.config, seed=seed), point.labels) for seed, point in itertools.product(seeds, points)
-    ]
+    return [Point(replace(point.config, seed=seed), point.labels) for seed, point in itertools.product(seeds, points)]
 
 
 def _describe(space: Space) -> Any:

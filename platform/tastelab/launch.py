@@ -38,8 +38,15 @@ def command(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
     for option in reversed(_options(defaults.trials, len(defaults.seeds))):
         main = option(main)
     return click.command(
-        name=experiment.name, help=experiment.question, context_settings={"show_default": True, "max_content_width": 100}
+        name=experiment.name,
+        help=_unwrapped(experiment.question),
+        context_settings={"show_default": True, "max_content_width": 100},
     )(main)
+
+
+def _unwrapped(text: str) -> str:
+    """Keep the line breaks of a docstring in click's help."""
+    return "\n\n".join(f"\b\n{paragraph}" for paragraph in text.strip().split("\n\n"))
 
 
 def read_options(
@@ -88,7 +95,11 @@ def _options(trials: int, seeds: int) -> list[Decorator]:
         click.option("--address", help="Running Ray cluster, e.g. auto.  [default: start Ray on this machine]"),
         click.option("--storage", help="Database URL of the study.  [default: a journal file in --home]"),
         click.option(
-            "--home", type=click.Path(path_type=Path), default=place.home, envvar="TASTELAB_HOME", help="Caches and runs."
+            "--home",
+            type=click.Path(path_type=Path),
+            default=place.home,
+            envvar="TASTELAB_HOME",
+            help="Caches and runs.",
         ),
         click.option("--reports", type=click.Path(path_type=Path), default=place.reports, help="Records and tables."),
     ]

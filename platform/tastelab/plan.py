@@ -24,7 +24,8 @@ def _cells(stage: Stage) -> list[str]:
         f"{stage.base.evaluation.ties} ties, features {'+'.join(stage.base.data.features)}",
         f"Encoder  {stage.base.model.encoder.name} ({stage.template.encoder_fingerprint})",
         f"Search   {searched}",
-        f"Cells    {len(rows)} rows × {len(stage.seeds)} seeds = {len(rows) * len(stage.seeds)} final runs: {', '.join(rows)}",
+        f"Cells    {len(rows)} rows × {len(stage.seeds)} seeds = {len(rows) * len(stage.seeds)} final runs: "
+        + ", ".join(rows),
         f"Baselines {', '.join(experiment.baselines)}",
     ]
 
@@ -35,7 +36,8 @@ def _batch(stage: Stage) -> list[str]:
     fitting, validation = fitting_and_validation(stage.data, stage.base.data)
     steps = -(-len(fitting) // optim.global_batch) * optim.epochs
     return [
-        f"Batch    {optim.global_batch} impressions = {places.workers} workers × {places.accumulation} micro-steps × {micro}",
+        f"Batch    {optim.global_batch} impressions = {places.workers} workers × "
+        f"{places.accumulation} micro-steps × {micro}",
         f"Steps    {len(fitting)} training impressions × {optim.epochs} epochs = {steps} steps; "
         f"{len(validation)} validation impressions, {stage.base.evaluation.validations} validations",
     ]
@@ -51,8 +53,8 @@ def _resources(stage: Stage) -> list[str]:
     at_once = concurrency(cpus, gpus, chosen.workers, share, chosen.gpus_per_worker)
     return [
         f"Cluster  this machine, {cpus:g} CPUs, {gpus:g} GPUs",
-        f"Trial    {chosen.workers} workers × {share:g} CPU and {chosen.gpus_per_worker:g} GPU + {DRIVER_CPU:g} CPU for its "
-        f"driver; 1 CPU stays for Ray Data; {at_once} at once",
+        f"Trial    {chosen.workers} workers × {share:g} CPU and {chosen.gpus_per_worker:g} GPU + {DRIVER_CPU:g} CPU "
+        f"for its driver; 1 CPU stays for Ray Data; {at_once} at once",
     ]
 
 
@@ -63,7 +65,8 @@ def _cost(stage: Stage) -> list[str]:
         return [f"Cost     {runs} runs; none of this size is recorded here yet, so their time is not known"]
     mean_s = sum(r["wall_time_s"] for r in timed) / len(timed)
     done = sum(1 for r in timed if r["status"] == "finished")
-    return [f"Cost     {runs} runs at {mean_s:.0f} s each ({len(timed)} recorded runs) = {runs * mean_s / 60:.0f} min; {done} recorded"]
+    minutes = runs * mean_s / 60
+    return [f"Cost     {runs} runs × {mean_s:.0f} s ({len(timed)} recorded) = {minutes:.0f} min; {done} recorded"]
 
 
 def _comparable(record: dict[str, Any], stage: Stage) -> bool:

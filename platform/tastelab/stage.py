@@ -113,8 +113,8 @@ def _check_contrast(base: RunConfig, cluster: ClusterConfig) -> None:
     coupled = [a for a in base.objective.auxiliaries if getattr(a, "coupled", False)]
     if coupled and (contrast > micro_step or micro_step % contrast):
         raise ValueError(
-            f"{coupled[0].name} couples {contrast} impressions, but a micro-step holds {micro_step}: set contrast_size to a "
-            f"divisor of {micro_step}, or use fewer accumulation steps."
+            f"{coupled[0].name} couples {contrast} impressions, but a micro-step holds {micro_step}: "
+            f"set contrast_size to a divisor of {micro_step}, or use fewer accumulation steps."
         )
 
 
@@ -142,7 +142,9 @@ def _check_home(home: Path) -> None:
         (home / ".writable").touch()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f"The home folder {home} cannot be written ({reason}): pass --home with one that can.") from None
+        raise ValueError(
+            f"The home folder {home} cannot be written ({reason}): pass --home with one that can."
+        ) from None
 
 
 def point_label(point: Point, experiment: Experiment) -> str:

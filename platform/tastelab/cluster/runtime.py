@@ -83,5 +83,6 @@ def _join(address: str):  # type: ignore[no-untyped-def]
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"No Ray cluster answers at '{address}' ({error}): start one with `ray up cluster.yaml`, or leave --address out."
+            f"No Ray cluster answers at '{address}' ({error}): start one with "
+            "`ray up cluster.yaml`, or leave --address out."
         ) from error

@@ -10,7 +10,6 @@ from typing import Any
 
 import ray.train
 import ray.train.torch
-import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 

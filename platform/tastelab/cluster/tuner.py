@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,5 +88,3 @@ class RecordEach(Callback):
 
 def _trainable(config: dict[str, Any], template: Job, data_fingerprint: str, keep: bool) -> None:
     run_trial(config.get("point", config), template, data_fingerprint, keep)
-
-

@@ -60,8 +60,8 @@ class Share:
         if self.global_batch < 1 or self.global_batch % parts:
             nearest = max(parts, round(self.global_batch / parts) * parts)
             raise ValueError(
-                f"A global batch of {self.global_batch} impressions cannot be cut evenly for {self.workers} worker(s) × "
-                f"{self.accumulation} accumulation step(s): use a multiple of {parts}, such as {nearest}."
+                f"A global batch of {self.global_batch} impressions cannot be cut evenly for {self.workers} worker(s) "
+                f"× {self.accumulation} accumulation step(s): use a multiple of {parts}, such as {nearest}."
             )
 
     @property
@@ -72,7 +72,8 @@ class Share:
     def mine(self, positions: Ints) -> npt.NDArray[np.bool_]:
         """Tell which positions of the epoch fall to this worker."""
         within_step = positions % (self.global_batch // self.accumulation)
-        return within_step // self.micro_batch == self.rank
+        mine: npt.NDArray[np.bool_] = within_step // self.micro_batch == self.rank
+        return mine
 
 
 def row_groups(data: PreparedData, split: str, rows: Ints) -> list[RowGroup]:

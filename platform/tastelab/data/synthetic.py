@@ -119,7 +119,7 @@ def _log(world: World) -> Iterator[tuple[Ints, int]]:
     while True:
         for start in range(0, world.spec.size.num_users, CHUNK):
             users = world.users_of(round_, start, start + CHUNK)
-            yield users[world.is_active(users, np.int64(round_))], round_
+            yield users[world.is_active(users, np.array([round_]))], round_
         round_ += 1
 
 
@@ -153,10 +153,10 @@ def best_auc(sessions: Sessions) -> Floats:
     """Return `[P]` AUCs (Mann–Whitney, ties ½) of the true probabilities; NaN where all or none were clicked."""
     shown_PC, clicks_PC, scores_PC = sessions.candidates_PC >= 0, sessions.clicks_PC, sessions.probabilities_PC
     pairs_PCC = clicks_PC[:, :, None] & (shown_PC & ~clicks_PC)[:, None, :]
-    wins_PCC = (scores_PC[:, :, None] > scores_PC[:, None, :]) + 0.5 * (scores_PC[:, :, None] == scores_PC[:, None, :])
+    wins_PCC = np.sign(scores_PC[:, :, None] - scores_PC[:, None, :]) / 2 + 0.5
     num_pairs_P = pairs_PCC.sum(axis=(1, 2))
     wins_P = np.where(pairs_PCC, wins_PCC, 0.0).sum(axis=(1, 2))
-    return np.divide(wins_P, num_pairs_P, out=np.full(len(wins_P), np.nan), where=num_pairs_P > 0)
+    return np.asarray(np.divide(wins_P, num_pairs_P, out=np.full(len(wins_P), np.nan), where=num_pairs_P > 0))
 
 
 def _lists(values: Any, lengths: Ints) -> pa.ListArray:

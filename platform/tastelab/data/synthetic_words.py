@@ -8,138 +8,143 @@ from __future__ import annotations
 
 TOPICS: dict[str, dict[str, str]] = {
     "making": {
-        "woodwork": """chisel plank dowel mortise tenon sawdust lathe bandsaw plywood veneer varnish workbench
-            clamp router sander dovetail joinery oak walnut maple birch cabinet drawer shelf stool rasp mallet jigsaw grain
-            knot lumber timber carpenter carpentry whittling bevel rabbet groove lacquer turnery bowl burl spindle trestle
-            batten beam hinge dovetailing sapwood heartwood kiln marquetry inlay gouge drawknife jig sawhorse cedar pine
-            mahogany teak bookcase wardrobe""",
-        "gardening": """compost trellis seedling pruning mulch greenhouse tulip rosebush hedge lawn spade rake
-            hoe wheelbarrow tomato courgette cucumber radish lettuce spinach bean pea rhubarb strawberry raspberry
-            blackcurrant gooseberry orchard rootstock bulb tuber perennial shrub fern moss ivy wisteria lavender rosemary
-            thyme slug aphid ladybird earthworm soil loam peat manure fertiliser irrigation hosepipe sprinkler allotment
-            flowerbed border rockery petal stem stamen pollen sapling cutting cloche polytunnel secateurs dahlia marigold
-            peony""",
-        "cooking": """saucepan skillet whisk ladle oven simmer broth stew casserole risotto dumpling noodle
-            omelette pancake sourdough dough yeast flour butter cream custard pudding pastry tart pie biscuit marinade
-            vinaigrette mayonnaise garlic onion shallot leek carrot parsnip aubergine lentil chickpea couscous paprika cumin
-            coriander turmeric saffron cinnamon nutmeg vanilla chocolate jam chutney pickle brisket sausage bacon mussel
-            prawn soup salad gravy roast grill recipe supper breakfast colander tureen rolling-pin sieve""",
+        "woodwork": """chisel plank dowel mortise tenon sawdust lathe bandsaw plywood veneer varnish workbench clamp
+            router sander dovetail joinery oak walnut maple birch cabinet drawer shelf stool rasp mallet jigsaw grain
+            knot lumber timber carpenter carpentry whittling bevel rabbet groove lacquer turnery bowl burl spindle
+            trestle batten beam hinge dovetailing sapwood heartwood kiln marquetry inlay gouge drawknife jig sawhorse
+            cedar pine mahogany teak bookcase wardrobe""",
+        "gardening": """compost trellis seedling pruning mulch greenhouse tulip rosebush hedge lawn spade rake hoe
+            wheelbarrow tomato courgette cucumber radish lettuce spinach bean pea rhubarb strawberry raspberry
+            blackcurrant gooseberry orchard rootstock bulb tuber perennial shrub fern moss ivy wisteria lavender
+            rosemary thyme slug aphid ladybird earthworm soil loam peat manure fertiliser irrigation hosepipe
+            sprinkler allotment flowerbed border rockery petal stem stamen pollen sapling cutting cloche polytunnel
+            secateurs dahlia marigold peony""",
+        "cooking": """saucepan skillet whisk ladle oven simmer broth stew casserole risotto dumpling noodle omelette
+            pancake sourdough dough yeast flour butter cream custard pudding pastry tart pie biscuit marinade
+            vinaigrette mayonnaise garlic onion shallot leek carrot parsnip aubergine lentil chickpea couscous paprika
+            cumin coriander turmeric saffron cinnamon nutmeg vanilla chocolate jam chutney pickle brisket sausage
+            bacon mussel prawn soup salad gravy roast grill recipe supper breakfast colander tureen
+            rolling-pin sieve""",
         "electronics": """resistor transistor diode soldering breadboard multimeter voltage amplifier circuit
-            microcontroller relay inductor transformer rectifier potentiometer LED battery charger inverter waveform antenna
-            receiver modem connector socket fuse breaker wiring cable heatsink solenoid motor sensor photodiode encoder
-            potting etching solder ferrite impedance ohm ampere watt flip-flop bootloader MOSFET op-amp comparator
-            multiplexer buzzer""",
-        "textiles": """knitting crochet yarn wool mohair cotton linen silk velvet denim loom weaving warp
-            spindle bobbin thimble needle stitch seam hem pleat buttonhole zipper quilt embroidery lace felt dyeing indigo
-            madder sweater cardigan scarf mitten sock shawl blanket cushion curtain apron skirt blouse waistcoat jacket
-            trouser tailor seamstress dressmaking pattern darning mending fleece spinning distaff skein hank purl satin
-            chiffon flannel corduroy muslin""",
+            microcontroller relay inductor transformer rectifier potentiometer LED battery charger inverter waveform
+            antenna receiver modem connector socket fuse breaker wiring cable heatsink solenoid motor sensor
+            photodiode encoder potting etching solder ferrite impedance ohm ampere watt flip-flop bootloader MOSFET
+            op-amp comparator multiplexer buzzer""",
+        "textiles": """knitting crochet yarn wool mohair cotton linen silk velvet denim loom weaving warp spindle
+            bobbin thimble needle stitch seam hem pleat buttonhole zipper quilt embroidery lace felt dyeing indigo
+            madder sweater cardigan scarf mitten sock shawl blanket cushion curtain apron skirt blouse waistcoat
+            jacket trouser tailor seamstress dressmaking pattern darning mending fleece spinning distaff skein hank
+            purl satin chiffon flannel corduroy muslin""",
     },
     "outdoors": {
-        "hiking": """trail summit ridge rucksack boot tent ravine valley footpath cairn compass glacier moraine
-            scree cliff boulder abseil carabiner rope harness belay piton crampon snowshoe bothy shelter altitude descent
-            ascent scramble traverse gully plateau moor heath bog stile gorge waterfall canyon foothill mountain mountaineer
-            trekker rambler wilderness bivouac sleeping-bag canteen blister gaiter trekking backpacking hillwalking""",
+        "hiking": """trail summit ridge rucksack boot tent ravine valley footpath cairn compass glacier moraine scree
+            cliff boulder abseil carabiner rope harness belay piton crampon snowshoe bothy shelter altitude descent
+            ascent scramble traverse gully plateau moor heath bog stile gorge waterfall canyon foothill mountain
+            mountaineer trekker rambler wilderness bivouac sleeping-bag canteen blister gaiter trekking backpacking
+            hillwalking""",
         "birds": """sparrow finch heron kingfisher owl falcon kestrel buzzard eagle osprey swallow swift martin
-            nightingale robin wren blackbird magpie raven rook jackdaw cuckoo pigeon dove pheasant grouse partridge lapwing
-            curlew sandpiper gull tern puffin cormorant pelican stork crane swan goose duck teal mallard grebe nest egg
-            fledgling plumage feather beak talon wingspan migration birdsong roost flock aviary binoculars hide ringing
-            birdwatcher ornithologist hatchling""",
-        "sailing": """yacht dinghy mast rigging sail spinnaker keel rudder tiller hull anchor harbour marina
-            jetty buoy lighthouse tide swell cleat winch halyard boom deck galley bilge bow stern starboard regatta skipper
-            helmsman crew navigator sextant chart mooring lock canal estuary lagoon reef breakwater trawler ferry schooner
-            catamaran canoe kayak paddle oar rowing lifeboat lifejacket seamanship wake bosun ropework shipwreck""",
+            nightingale robin wren blackbird magpie raven rook jackdaw cuckoo pigeon dove pheasant grouse partridge
+            lapwing curlew sandpiper gull tern puffin cormorant pelican stork crane swan goose duck teal mallard grebe
+            nest egg fledgling plumage feather beak talon wingspan migration birdsong roost flock aviary binoculars
+            hide ringing birdwatcher ornithologist hatchling""",
+        "sailing": """yacht dinghy mast rigging sail spinnaker keel rudder tiller hull anchor harbour marina jetty
+            buoy lighthouse tide swell cleat winch halyard boom deck galley bilge bow stern starboard regatta skipper
+            helmsman crew navigator sextant chart mooring lock canal estuary lagoon reef breakwater trawler ferry
+            schooner catamaran canoe kayak paddle oar rowing lifeboat lifejacket seamanship wake bosun ropework
+            shipwreck""",
         "cycling": """bicycle derailleur sprocket chain pedal crank handlebar saddle spoke rim tyre pump pannier
             helmet peloton sprint climb breakaway tandem tricycle cyclist bikeshare cassette headset fork axle gear
             freewheel cadence drivetrain jersey bidon gravel bikepacking towpath cycleway dynamo mudguard kickstand
             inner-tube bell bottom-bracket cleat turbo-trainer""",
-        "weather": """rainfall thunderstorm hurricane tornado blizzard drizzle hail sleet frost fog mist cloud
-            cirrus barometer anemometer hygrometer isobar cyclone anticyclone monsoon drought heatwave flood gale breeze
-            gust humidity temperature forecast forecaster meteorologist lightning thunder rainbow sunshine dew snowfall
-            snowdrift icicle jet-stream trade-wind front precipitation evaporation climate season downpour squall whirlwind
-            windchill radar rain-gauge sunset dawn overcast haze smog dust-storm avalanche""",
+        "weather": """rainfall thunderstorm hurricane tornado blizzard drizzle hail sleet frost fog mist cloud cirrus
+            barometer anemometer hygrometer isobar cyclone anticyclone monsoon drought heatwave flood gale breeze gust
+            humidity temperature forecast forecaster meteorologist lightning thunder rainbow sunshine dew snowfall
+            snowdrift icicle jet-stream trade-wind front precipitation evaporation climate season downpour squall
+            whirlwind windchill radar rain-gauge sunset dawn overcast haze smog dust-storm avalanche""",
     },
     "science": {
         "astronomy": """telescope galaxy nebula comet asteroid meteor planet moon eclipse orbit supernova quasar
-            black-hole constellation star observatory spectrograph redshift exoplanet Jupiter Saturn Mars Venus Mercury
-            Neptune Uranus Pluto Milky-Way Andromeda dwarf-star cosmos cosmology satellite rocket astronaut spacecraft probe
-            space-station gravity corona sunspot solar-flare aurora equinox solstice astronomer eyepiece starlight meteorite
-            crater light-year accretion starfield""",
-        "medicine": """surgeon clinic vaccine antibiotic stethoscope diagnosis symptom fever infection virus
-            bacterium tumour biopsy anaesthetic hospital nurse pharmacist prescription tablet dosage injection insulin
-            diabetes asthma arthritis migraine allergy eczema pneumonia heart artery vein blood kidney liver lung tendon
+            black-hole constellation star observatory spectrograph redshift exoplanet Jupiter Saturn Mars Venus
+            Mercury Neptune Uranus Pluto Milky-Way Andromeda dwarf-star cosmos cosmology satellite rocket astronaut
+            spacecraft probe space-station gravity corona sunspot solar-flare aurora equinox solstice astronomer
+            eyepiece starlight meteorite crater light-year accretion starfield""",
+        "medicine": """surgeon clinic vaccine antibiotic stethoscope diagnosis symptom fever infection virus bacterium
+            tumour biopsy anaesthetic hospital nurse pharmacist prescription tablet dosage injection insulin diabetes
+            asthma arthritis migraine allergy eczema pneumonia heart artery vein blood kidney liver lung tendon
             ligament physiotherapy transplant dialysis transfusion ultrasound X-ray MRI pathology immunology oncology
             cardiology paediatrics geriatrics epidemic hygiene pulse nausea""",
-        "chemistry": """molecule catalyst polymer titration reagent solvent acid alkali oxide isotope electron
-            proton neutron ion crystal crystallography precipitate chromatography beaker flask laboratory chemist compound
-            mixture solution reaction enzyme protein carbohydrate lipid ester ether alcohol aldehyde benzene methane ammonia
-            chlorine sodium potassium sulphur phosphorus carbon nitrogen hydrogen helium periodic-table valence bond orbital
-            electrolysis oxidation combustion corrosion alloy colloid emulsion""",
-        "computing": """compiler algorithm database server software programmer laptop kernel thread cache
-            pointer variable function recursion loop array stack hash-table binary-tree graph debugger repository commit
-            merge branch deployment container virtual-machine router packet protocol firewall encryption password browser
-            JavaScript Python spreadsheet operating-system filesystem disk memory processor bytecode interpreter parser
-            regex query index schema backup latency bandwidth cloud microservice unit-test bug patch""",
-        "mathematics": """theorem proof conjecture integer prime fraction polynomial equation inequality
-            derivative integral matrix vector eigenvalue determinant topology manifold group ring field geometry triangle
-            circle ellipse parabola hyperbola polygon polyhedron tessellation symmetry logarithm exponential trigonometry
-            cosine sine tangent limit series sequence convergence probability statistics variance combinatorics permutation
-            graph-theory number-theory set-theory axiom calculus arithmetic algebra mathematician abacus fractal infinity
-            modulo Fibonacci Euclid Gauss Euler""",
+        "chemistry": """molecule catalyst polymer titration reagent solvent acid alkali oxide isotope electron proton
+            neutron ion crystal crystallography precipitate chromatography beaker flask laboratory chemist compound
+            mixture solution reaction enzyme protein carbohydrate lipid ester ether alcohol aldehyde benzene methane
+            ammonia chlorine sodium potassium sulphur phosphorus carbon nitrogen hydrogen helium periodic-table
+            valence bond orbital electrolysis oxidation combustion corrosion alloy colloid emulsion""",
+        "computing": """compiler algorithm database server software programmer laptop kernel thread cache pointer
+            variable function recursion loop array stack hash-table binary-tree graph debugger repository commit merge
+            branch deployment container virtual-machine router packet protocol firewall encryption password browser
+            JavaScript Python spreadsheet operating-system filesystem disk memory processor bytecode interpreter
+            parser regex query index schema backup latency bandwidth cloud microservice unit-test bug patch""",
+        "mathematics": """theorem proof conjecture integer prime fraction polynomial equation inequality derivative
+            integral matrix vector eigenvalue determinant topology manifold group ring field geometry triangle circle
+            ellipse parabola hyperbola polygon polyhedron tessellation symmetry logarithm exponential trigonometry
+            cosine sine tangent limit series sequence convergence probability statistics variance combinatorics
+            permutation graph-theory number-theory set-theory axiom calculus arithmetic algebra mathematician abacus
+            fractal infinity modulo Fibonacci Euclid Gauss Euler""",
     },
     "arts": {
-        "music": """violin cello piano trumpet clarinet oboe flute harp guitar banjo drum cymbal timpani
-            orchestra quartet symphony sonata concerto overture fugue aria opera libretto soprano alto tenor baritone choir
-            hymn ballad folk-song jazz blues reggae techno synthesiser melody harmony rhythm arpeggio crescendo composer
-            bandleader busker gramophone vinyl album recording mixtape rehearsal recital songwriter lyric refrain metronome
-            bagpipe""",
-        "painting": """canvas easel brushstroke watercolour gouache acrylic palette portrait landscape
-            still-life sketch charcoal etching engraving lithograph fresco mural impressionist cubism surrealism gallery
-            museum curator exhibition collage sculpture sculptor bronze marble pottery glaze ceramics mosaic stained-glass
-            illustrator illustration ink pen-and-ink calligraphy perspective chiaroscuro sfumato ochre varnishing miniature
-            self-portrait triptych altarpiece studio draughtsman linocut""",
-        "film": """director screenplay camera actor actress cinema documentary thriller film-noir cameraman
-            projector premiere trailer sequel prequel blockbuster screenwriter producer editor montage close-up dialogue
-            scene storyboard soundtrack casting audition box-office Oscar film-festival cinematography celluloid animation
-            cartoon special-effect costume make-up set-design subtitle dubbing voiceover popcorn biopic cameo clapperboard
-            dolly-shot cliffhanger flashback""",
-        "literature": """novel novelist poem poet haiku stanza verse ballad essay memoir biography autobiography
-            diary manuscript publisher printing bookshop library librarian paperback hardback chapter paragraph plot
-            narrator protagonist villain heroine metaphor simile allegory satire fable fairy-tale myth legend saga epic
-            folklore anthology short-story novella playwright drama tragedy comedy translation translator dictionary reader
-            readership bestseller literary-prize typewriter bookbinding ghostwriter prologue epilogue epigraph footnote""",
-        "architecture": """cathedral facade arch vault pillar dome spire minaret courtyard balcony terrace
-            staircase skyscraper tower bungalow cottage castle palace villa mansion blueprint scaffolding concrete brick
-            steel glass roof thatch slate chimney fireplace foundation basement attic cornice portico plinth window doorway
-            architect draughting masonry stonemason renovation extension insulation bridge viaduct pavilion amphitheatre
-            colonnade gable""",
+        "music": """violin cello piano trumpet clarinet oboe flute harp guitar banjo drum cymbal timpani orchestra
+            quartet symphony sonata concerto overture fugue aria opera libretto soprano alto tenor baritone choir hymn
+            ballad folk-song jazz blues reggae techno synthesiser melody harmony rhythm arpeggio crescendo composer
+            bandleader busker gramophone vinyl album recording mixtape rehearsal recital songwriter lyric refrain
+            metronome bagpipe""",
+        "painting": """canvas easel brushstroke watercolour gouache acrylic palette portrait landscape still-life
+            sketch charcoal etching engraving lithograph fresco mural impressionist cubism surrealism gallery museum
+            curator exhibition collage sculpture sculptor bronze marble pottery glaze ceramics mosaic stained-glass
+            illustrator illustration ink pen-and-ink calligraphy perspective chiaroscuro sfumato ochre varnishing
+            miniature self-portrait triptych altarpiece studio draughtsman linocut""",
+        "film": """director screenplay camera actor actress cinema documentary thriller film-noir cameraman projector
+            premiere trailer sequel prequel blockbuster screenwriter producer editor montage close-up dialogue scene
+            storyboard soundtrack casting audition box-office Oscar film-festival cinematography celluloid animation
+            cartoon special-effect costume make-up set-design subtitle dubbing voiceover popcorn biopic cameo
+            clapperboard dolly-shot cliffhanger flashback""",
+        "literature": """novel novelist poem poet haiku stanza verse ballad essay memoir biography autobiography diary
+            manuscript publisher printing bookshop library librarian paperback hardback chapter paragraph plot
+            narrator protagonist villain heroine metaphor simile allegory satire fable fairy-tale myth legend saga
+            epic folklore anthology short-story novella playwright drama tragedy comedy translation translator
+            dictionary reader readership bestseller literary-prize typewriter bookbinding ghostwriter prologue
+            epilogue epigraph footnote""",
+        "architecture": """cathedral facade arch vault pillar dome spire minaret courtyard balcony terrace staircase
+            skyscraper tower bungalow cottage castle palace villa mansion blueprint scaffolding concrete brick steel
+            glass roof thatch slate chimney fireplace foundation basement attic cornice portico plinth window doorway
+            architect draughting masonry stonemason renovation extension insulation bridge viaduct pavilion
+            amphitheatre colonnade gable""",
     },
     "society": {
         "finance": """mortgage pension dividend stock share broker banker bank loan interest inflation currency
-            exchange-rate portfolio investor investment hedge-fund savings deposit credit debit overdraft insurance premium
-            annuity tax taxation accountant audit ledger invoice balance-sheet profit loss revenue turnover asset liability
-            equity bankruptcy creditor debtor shareholder takeover merger venture-capital commodity futures treasury
-            central-bank recession budget-deficit wage salary payroll pay-slip stockbroker""",
-        "law": """judge jury courtroom barrister solicitor lawyer attorney prosecutor defendant plaintiff
-            witness testimony verdict sentence appeal statute constitution legislation contract negligence liability
-            trademark copyright patent custody divorce inheritance probate will trustee affidavit subpoena warrant arrest
-            bail parole prison tribunal arbitration mediation injunction lawsuit settlement damages fraud perjury burglary
-            homicide felony misdemeanour magistrate notary bailiff cross-examination jurisprudence jurisdiction precedent
-            acquittal""",
+            exchange-rate portfolio investor investment hedge-fund savings deposit credit debit overdraft insurance
+            premium annuity tax taxation accountant audit ledger invoice balance-sheet profit loss revenue turnover
+            asset liability equity bankruptcy creditor debtor shareholder takeover merger venture-capital commodity
+            futures treasury central-bank recession budget-deficit wage salary payroll pay-slip stockbroker""",
+        "law": """judge jury courtroom barrister solicitor lawyer attorney prosecutor defendant plaintiff witness
+            testimony verdict sentence appeal statute constitution legislation contract negligence liability trademark
+            copyright patent custody divorce inheritance probate will trustee affidavit subpoena warrant arrest bail
+            parole prison tribunal arbitration mediation injunction lawsuit settlement damages fraud perjury burglary
+            homicide felony misdemeanour magistrate notary bailiff cross-examination jurisprudence jurisdiction
+            precedent acquittal""",
         "education": """classroom teacher pupil homework exam curriculum syllabus university college lecturer
-            professor student undergraduate scholarship tuition kindergarten textbook notebook timetable lesson lecture
-            seminar tutor mentor essay-writing dissertation thesis diploma degree graduation literacy spelling headteacher
-            principal caretaker assembly detention report-card school schooling boarding-school apprenticeship campus
-            dormitory faculty pedagogy alumni""",
+            professor student undergraduate scholarship tuition kindergarten textbook notebook timetable lesson
+            lecture seminar tutor mentor essay-writing dissertation thesis diploma degree graduation literacy spelling
+            headteacher principal caretaker assembly detention report-card school schooling boarding-school
+            apprenticeship campus dormitory faculty pedagogy alumni""",
         "politics": """election ballot candidate parliament senate senator congress minister president mayor
             councillor council referendum manifesto campaign coalition opposition cabinet diplomat embassy treaty
-            summit-meeting sanction republic monarchy democracy dictatorship revolution lobbyist constituency voter turnout
-            polling-station opinion-poll speech debate legislature filibuster veto impeachment campaigner activist
-            demonstration petition trade-union federalism devolution governor ambassador chancellor party-conference""",
+            summit-meeting sanction republic monarchy democracy dictatorship revolution lobbyist constituency voter
+            turnout polling-station opinion-poll speech debate legislature filibuster veto impeachment campaigner
+            activist demonstration petition trade-union federalism devolution governor ambassador chancellor
+            party-conference""",
         "transport": """locomotive railway tram subway metro bus coach lorry motorway roundabout traffic-light
             pavement airport runway airliner helicopter ticket turnstile platform timetable carriage freight railcar
-            monorail cable-car taxi car bumper petrol diesel charging-point parking garage congestion commuter-belt toll
-            passport-control departure-lounge luggage trolleybus rickshaw""",
+            monorail cable-car taxi car bumper petrol diesel charging-point parking garage congestion commuter-belt
+            toll passport-control departure-lounge luggage trolleybus rickshaw""",
     },
 }
 """Community → topic → nouns."""

@@ -58,11 +58,11 @@ class WorldSpec:
     size: WorldSize
     axes: int = 2
     """Style axes in use, 2 to 4; the rank of taste is two more."""
-    taste_scale: float = 2.6
+    taste_scale: float = 3.0
     """Length of every taste vector: the larger, the more certain the clicks."""
-    theme_weight: float = 1.4
+    theme_weight: float = 0.8
     """Length of the theme part of a latent; the style part has length √2."""
-    click_bias: float = -5.5
+    click_bias: float = -5.2
     drift: float = 0.03
     """Radians by which a taste turns in a day."""
     newcomer_share: float = 0.05
@@ -143,7 +143,7 @@ class World:
     def users_of(self, round_: int, start: int, stop: int) -> Ints:
         """Return the users at places `start` … `stop - 1` of a round, in order of time."""
         places = np.arange(start, min(stop, self.spec.size.num_users))
-        return (places * self._stride + self._shift(np.int64(round_))) % self.spec.size.num_users
+        return (places * self._stride + self._shift(np.array([round_]))) % self.spec.size.num_users
 
     def times(self, users: Ints, rounds: Ints) -> Ints:
         """Return when users have their sessions of these rounds, in seconds since 1970."""
@@ -234,7 +234,7 @@ def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def _standardised(share: Floats) -> Floats:
     """Bring a share in [0, 1] that is uniform to mean 0 and variance 1."""
-    return (share - 0.5) * np.sqrt(12)
+    return (share - 0.5) * 12**0.5
 
 
 def _coprime(number: int) -> int:

@@ -116,7 +116,12 @@ def build_store(data: PreparedData, features: Sequence[str], max_tokens: int, pa
     table = pa.table({"tokens": column})
     with pa.OSFile(str(partial / "tokens.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    meta = {"features": list(features), "max_tokens": max_tokens, "num_items": len(texts), "num_tokens": int(offsets[-1])}
+    meta = {
+        "features": list(features),
+        "max_tokens": max_tokens,
+        "num_items": len(texts),
+        "num_tokens": int(offsets[-1]),
+    }
     (partial / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
     try:
         partial.rename(path)

@@ -24,13 +24,13 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
         raise ValueError(f"Unknown precision '{precision}': choose auto, bf16 or fp32.")
     if precision == "fp32" or (precision == "auto" and not has_bf16(device)):
         return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)  # type: ignore[no-any-return]
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def has_bf16(device: torch.device) -> bool:
     """Tell whether the device multiplies bfloat16 matrices in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

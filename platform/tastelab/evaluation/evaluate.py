@@ -91,7 +91,7 @@ def evaluate(
         raise ValueError(f"The {split} split of '{data.name}' has no labels: score it with `tastelab submit` instead.")
     scored = score_split(ranker, data, store, split, rows, max_history, device, precision)
     assert scored.labels is not None
-    local = ranking.per_impression(scored.scores, scored.labels, scored.offsets, ks=tuple(ks), ties=ties)  # type: ignore[arg-type]
+    local = ranking.per_impression(scored.scores, scored.labels, scored.offsets, ks=tuple(ks), ties=ties)
     counted = ranking.counts(scored.labels, scored.offsets, scored.history_lengths)
     parts = gather_objects((scored.rows, local, counted))
     values = {name: np.concatenate([part[1][name] for part in parts]) for name in local}

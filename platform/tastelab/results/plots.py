@@ -54,7 +54,7 @@ class Plot:
 
 
 def write_plot(plot: Plot, records: Sequence[Record], reports: Path, png: Path | None = None) -> list[Path]:
-    """Write `reports/figures/<name>-<section>.svg` for each section, and a PNG of the last at `png`; return the SVGs."""
+    """Write `reports/figures/<name>-<section>.svg` per section, and the last as a PNG at `png`; return the SVGs."""
     paths = []
     with drawing.house_style():
         for section in sections(records):

@@ -1,8 +1,8 @@
 """Checkpoints: safetensors and JSON, nothing pickled, written whole or not at all.
 
-    model.safetensors      what was trained (adapters, or the whole encoder when it was fine-tuned in full)
-    config.json            run configuration, run id, fingerprints of data and encoder, step
-    optimizer.safetensors  AdamW's moments; absent from the checkpoint that a finished run leaves behind
+model.safetensors      what was trained (adapters, or the whole encoder when it was fine-tuned in full)
+config.json            run configuration, run id, fingerprints of data and encoder, step
+optimizer.safetensors  AdamW's moments; absent from the checkpoint that a finished run leaves behind
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def save_checkpoint(
         (partial / "config.json").write_text(json.dumps(dict(about) | {"step": step}, indent=2) + "\n")
     except Exception as error:  # safetensors raises an error of its own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(f"The checkpoint of step {step} could not be written to {folder.name} ({error}): free space in the "
-                      "home folder and start again; the previous checkpoint is untouched.") from error
+        raise OSError(
+            f"The checkpoint of step {step} could not be written to {folder.name} ({error}): free space in the "
+            "home folder and start again; the previous checkpoint is untouched."
+        ) from error
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -82,7 +84,9 @@ def _optimizer_state(module: TrainingModule, optimizer: torch.optim.Optimizer) -
     }
 
 
-def _load_optimizer_state(module: TrainingModule, optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
+def _load_optimizer_state(
+    module: TrainingModule, optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]
+) -> None:
     parameters = dict(module.named_parameters())
     for key, value in saved.items():
         name, _, what = key.rpartition("|")

@@ -61,4 +61,3 @@ class LocalSession:
         self.reported.append(scalars | {"step": float(step)})
         if self.checkpoints is not None and rank() == 0:
             save(self.checkpoints / f"step-{step}")
-

@@ -43,7 +43,9 @@ class TrainingModule(nn.Module):
         self.ranker = ranker
         self.temperature = Temperature(objective.temperature, objective.learnable_temperature)
         self.loss: Any = objective.loss
-        self.auxiliaries: tuple[Any, ...] = tuple(term for term in objective.auxiliaries if term.weight)
+        self.auxiliaries: tuple[Any, ...] = tuple(
+            term for term in objective.auxiliaries if getattr(term, "weight", 1.0)
+        )
         self.contrast_size = contrast_size
 
     def forward(self, batch: Batch, by: Normaliser) -> tuple[Tensor, dict[str, Tensor]]:
