@@ -70,10 +70,20 @@ experiment = Experiment(
 TABLE_ROWS = tuple((label, label if label != "full" else "full fine-tuning") for label in ROWS.values)
 TICKS = tuple((label, label.removeprefix("LoRA r=")) for label in ROWS.values)
 
-tables = [Table("lora_rank_sweep", "LoRA rank against full fine-tuning", rows=TABLE_ROWS, heading="Adaptation")]
+FIGURES = ("lora_rank_sweep", "lora_rank_sweep_search")
+
+tables = [
+    Table(
+        "lora_rank_sweep",
+        "LoRA rank against full fine-tuning",
+        rows=TABLE_ROWS,
+        heading="Adaptation",
+        figures=FIGURES,
+    )
+]
 plots = [
-    RankCurve("lora_rank_sweep", "AUC against LoRA rank", rows=(*TICKS[1:], TICKS[0])),
-    SearchPlot("lora_rank_sweep_search", "All trials of the search", rows=(*TICKS[1:], TICKS[0])),
+    RankCurve(FIGURES[0], "AUC against LoRA rank", rows=(*TICKS[1:], TICKS[0])),
+    SearchPlot(FIGURES[1], "All trials of the search", rows=(*TICKS[1:], TICKS[0])),
 ]
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tastelab.cluster.preflight import concurrency, worker_cpus
-from tastelab.cluster.runtime import Resources, cluster
+from tastelab.cluster.runtime import await_gpus, cluster
 from tastelab.config import digest, replace_at, to_dict
 from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, seeded
@@ -24,6 +26,9 @@ from tastelab.results.plots import Plot, write_plot
 from tastelab.results.rows import BASELINES, comparable, make_rows
 from tastelab.results.tables import Table, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
+
+if TYPE_CHECKING:
+    from tastelab.cluster.tuner import Trials
 
 FROZEN = "frozen"
 
@@ -40,18 +45,9 @@ def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
 
         print(describe(stage))
         return
-    with cluster(options.cluster.address) as resources:
-        stage = settle(stage, resources)
-        Conductor(stage, resources).run()
+    with ExitStack() as stack:
+        Conductor(stage, stack).run()
     report(stage, tables, plots)
-
-
-def settle(stage: Stage, resources: Resources) -> Stage:
-    """Fix each worker's share of the CPUs, so that Ray Data keeps one to itself."""
-    chosen = stage.options.cluster
-    cpus = worker_cpus(resources.cpus, chosen.workers, chosen.cpus_per_worker)
-    places = dataclasses.replace(stage.template.cluster, cpus_per_worker=cpus)
-    return dataclasses.replace(stage, template=dataclasses.replace(stage.template, cluster=places))
 
 
 def report(stage: Stage, tables: Sequence[Table], plots: Sequence[Plot]) -> None:
@@ -69,32 +65,35 @@ def report(stage: Stage, tables: Sequence[Table], plots: Sequence[Plot]) -> None
 
 @dataclass
 class Conductor:
-    """Runs the parts of one experiment on a cluster that is up."""
+    """Runs the parts of one experiment that are missing; Ray starts when the first of them does."""
 
     stage: Stage
-    resources: Resources
+    stack: ExitStack
+    """Holds the cluster, once it is up."""
 
     def run(self) -> None:
         """Do what is missing."""
-        # Ray reads its settings from the environment when it is first imported: not before the cluster is up.
+        points = self.search() if self.stage.experiment.search else list(self.stage.experiment.grid(self.stage.base))
+        self.finals(points)
+        self.baselines()
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The trials of this launch, on a cluster that is up and has room for at least one."""
         from tastelab.cluster.tuner import Trials
 
-        stage = self.stage
-        chosen = stage.template.cluster
-        at_once = concurrency(
-            self.resources.cpus,
-            self.resources.gpus,
-            chosen.workers,
-            chosen.cpus_per_worker or 1.0,
-            chosen.gpus_per_worker,
-        )
+        stage, chosen = self.stage, self.stage.options.cluster
+        resources = self.stack.enter_context(cluster(chosen.address))
+        cpus = worker_cpus(resources.cpus, chosen.workers, chosen.cpus_per_worker)
+        if chosen.address is not None:
+            resources = await_gpus(resources, chosen.workers, cpus, chosen.gpus_per_worker)
+        at_once = concurrency(resources.cpus, resources.gpus, chosen.workers, cpus, chosen.gpus_per_worker)
+        places = dataclasses.replace(stage.template.cluster, cpus_per_worker=cpus)
+        template = dataclasses.replace(stage.template, cluster=places)
+        if resources.dashboard:
+            print(f"Ray dashboard: http://{resources.dashboard}")
         label = f"{stage.experiment.name}-{stage.options.size}"
-        self.trials = Trials(stage.template, stage.data.fingerprint, at_once, label)
-        if self.resources.dashboard:
-            print(f"Ray dashboard: http://{self.resources.dashboard}")
-        self.baselines()
-        points = self.search() if stage.experiment.search else list(stage.experiment.grid(stage.base))
-        self.finals(points)
+        return Trials(template, stage.data.fingerprint, at_once, label)
 
     def search(self) -> list[Point]:
         """Search until the study holds all trials; return the best configuration of each row."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tastelab.cluster.settings import prepare_environment
 from tastelab.config import ClusterConfig
 from tastelab.experiment import Experiment
 
@@ -26,6 +27,8 @@ def command(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
     """Build the command line of an experiment."""
 
     def main(**chosen: Any) -> None:
+        # Before anything imports Ray, which reads some of it then.
+        prepare_environment(local=chosen["address"] is None)
         try:
             options = read_options(**chosen)
             from tastelab.conduct import conduct
@@ -57,6 +60,7 @@ def read_options(
     encoder: str | None,
     trials: int | None,
     seeds: int | None,
+    train_impressions: int | None,
     dry_run: bool,
     storage: str | None,
     **places: Any,
@@ -67,10 +71,10 @@ def read_options(
     from tastelab.stage import Options
 
     size = "smoke" if smoke else "paper" if paper else "default"
-    for name, value in (("--trials", trials), ("--seeds", seeds)):
+    for name, value in (("--trials", trials), ("--seeds", seeds), ("--train-impressions", train_impressions)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}: use at least 1.")
-    return Options(size, data, encoder, trials, seeds, dry_run, storage, ClusterConfig(**places))
+    return Options(size, data, encoder, trials, seeds, train_impressions, dry_run, storage, ClusterConfig(**places))
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -86,6 +90,7 @@ def _options(trials: int, seeds: int) -> list[Decorator]:
         click.option("--encoder", help="Folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
         click.option("--trials", type=int, help=f"Trials of the search, in all.  [default: {trials}]"),
         click.option("--seeds", type=int, help=f"Seeds of each row's final runs.  [default: {seeds}]"),
+        click.option("--train-impressions", type=int, help="Cap on training impressions.  [default: by the size]"),
         click.option("--workers", type=click.IntRange(1), default=place.workers, help="DDP workers of each trial."),
         click.option("--cpus-per-worker", type=float, help="CPUs that a worker reserves.  [default: by the cluster]"),
         click.option("--gpus-per-worker", type=float, default=place.gpus_per_worker, help="GPUs of each worker."),

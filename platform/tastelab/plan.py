@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency, worker_cpus
+from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency, local_cpus, worker_cpus
 from tastelab.data.order import fitting_and_validation
 from tastelab.stage import Stage
 
@@ -47,7 +46,7 @@ def _resources(stage: Stage) -> list[str]:
     chosen = stage.options.cluster
     if chosen.address:
         return [f"Cluster  {chosen.address}: its resources are read when it is joined"]
-    cpus = float(max(2, os.cpu_count() or 2))
+    cpus = float(local_cpus())
     share = worker_cpus(cpus, chosen.workers, chosen.cpus_per_worker)
     gpus = float(_num_gpus())
     at_once = concurrency(cpus, gpus, chosen.workers, share, chosen.gpus_per_worker)

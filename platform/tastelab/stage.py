@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tastelab.cluster.preflight import batch_per_worker
-from tastelab.config import ClusterConfig, RunConfig
+import torch
+
+from tastelab.cluster.preflight import batch_per_worker, concurrency, local_cpus, worker_cpus
+from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.tables import PreparedData
@@ -30,6 +32,7 @@ class Options:
     encoder: str | None = None
     trials: int | None = None
     seeds: int | None = None
+    train_impressions: int | None = None
     dry_run: bool = False
     storage: str | None = None
     cluster: ClusterConfig = dataclasses.field(default_factory=ClusterConfig)
@@ -76,9 +79,12 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     check_writable(cluster.reports)
     _check_home(cluster.home)
     source = find_encoder(options.encoder or size.encoder)
-    data = resolve(options.data or size.dataset, cluster.home)
+    named = options.data or size.dataset
+    _check(experiment, experiment.based(size, named, source.label), cluster, source.path)
+    data = resolve(named, cluster.home)
     base = experiment.based(size, data.name, source.label)
-    _check(experiment, base, cluster, source.path)
+    if options.train_impressions is not None:
+        base = replace_at(base, {"data.train_impressions": options.train_impressions})
     fitting_and_validation(data, base.data)
     fingerprint = encoder_fingerprint(source.path)
     store = store_path(data, base.data.features, base.data.max_tokens, source.label, fingerprint)
@@ -92,6 +98,7 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
 
 def _check(experiment: Experiment, base: RunConfig, cluster: ClusterConfig, encoder_path: str) -> None:
     batch_per_worker(base.optim.global_batch, cluster.workers, cluster.accumulation)
+    _check_room(cluster)
     check_temperature(base.objective.temperature, base.objective.learnable_temperature)
     check_features(base.data.features)
     if base.optim.learning_rate <= 0:
@@ -105,6 +112,13 @@ def _check(experiment: Experiment, base: RunConfig, cluster: ClusterConfig, enco
             if path == "objective.temperature":
                 check_temperature(value)
     _check_contrast(base, cluster)
+
+
+def _check_room(cluster: ClusterConfig) -> None:
+    if cluster.address is None:  # what a running cluster has is known when it is joined
+        cpus = worker_cpus(local_cpus(), cluster.workers, cluster.cpus_per_worker)
+        gpus = float(torch.cuda.device_count())
+        concurrency(local_cpus(), gpus, cluster.workers, cpus, cluster.gpus_per_worker)
 
 
 def _check_contrast(base: RunConfig, cluster: ClusterConfig) -> None:
@@ -149,5 +163,13 @@ def _check_home(home: Path) -> None:
 
 def point_label(point: Point, experiment: Experiment) -> str:
     """Short description of a point for progress lines: its row, then what else was drawn."""
-    rest = [f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items() if path != experiment.group]
+    rest = [
+        f"{_short(path)} {label}" for path, label in point.labels.items() if path != experiment.group and label != "–"
+    ]
     return f"{point.labels[experiment.group]} ({', '.join(rest)})" if rest else point.labels[experiment.group]
+
+
+def _short(path: str) -> str:
+    """Last part of a dotted path; of a weight, the term that it weighs."""
+    *_, owner, name = path.split(".")
+    return owner if name == "weight" else name

@@ -7,6 +7,7 @@ batch never comes, so one whole CPU is always left to Data.
 from __future__ import annotations
 
 import math
+import os
 
 DATA_CPUS = 1.0
 """CPUs that stay unreserved for Ray Data."""
@@ -14,6 +15,11 @@ DRIVER_CPU = 0.01
 """What a trial's own process reserves: it only waits for its workers, but Tune refuses to schedule it for nothing."""
 ROUNDING = 1e-9
 """Sums of shares like 0.01 + 2 · 0.4 must not lose a whole trial to the last bit of a float."""
+
+
+def local_cpus() -> int:
+    """Return the CPUs that Ray is started with on this machine: all, and 2 where there is one, since none would fit."""
+    return max(2, os.cpu_count() or 2)
 
 
 def concurrency(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tastelab.cluster.trainer import environment
+from tastelab.cluster.preflight import local_cpus
+from tastelab.cluster.settings import environment, prepare_environment
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Batches are small: this much holds all that a trial reads ahead."""
@@ -30,7 +31,7 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[Resour
     Raises:
         ValueError: no cluster answers at `address`.
     """
-    _settings(local=address is None)
+    prepare_environment(local=address is None)
     import ray
 
     try:
@@ -41,28 +42,11 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[Resour
         ray.shutdown()
 
 
-def _settings(local: bool) -> None:
-    """Set what Ray and its workers read from the environment when they start."""
-    if local:
-        # Ray binds to the machine's outward address unless this is set before its import.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    for name, value in environment().items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # lists Train runs in the dashboard
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # records and TensorBoard files are our own
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints every trial whatever its verbosity
-    # A trial that ASHA stops would otherwise train on, and hold its CPUs, for ten minutes (ray#54305).
-    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "1")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    for name in ("ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
 def _start(num_cpus: int | None):  # type: ignore[no-untyped-def]
     import ray
 
     return ray.init(
-        num_cpus=num_cpus or max(2, os.cpu_count() or 2),
+        num_cpus=num_cpus or local_cpus(),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=True,
         dashboard_host="127.0.0.1",
@@ -86,3 +70,23 @@ def _join(address: str):  # type: ignore[no-untyped-def]
             f"No Ray cluster answers at '{address}' ({error}): start one with "
             "`ray up cluster.yaml`, or leave --address out."
         ) from error
+
+
+def await_gpus(found: Resources, num_workers: int, cpus: float, gpus: float, timeout_s: float = 900.0) -> Resources:
+    """Ask an autoscaling cluster for the nodes of one trial and wait until their GPUs are there, or the time is up.
+
+    A cluster that scales from zero shows only its head at first, on which no GPU trial fits.
+    """
+    if found.gpus >= num_workers * gpus:
+        return found
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    print(f"Waiting up to {timeout_s / 60:.0f} min for {num_workers * gpus:g} GPUs, the cluster has {found.gpus:g}.")
+    request_resources(bundles=[{"CPU": cpus, "GPU": gpus}] * num_workers)
+    deadline = time.monotonic() + timeout_s
+    while found.gpus < num_workers * gpus and time.monotonic() < deadline:
+        time.sleep(min(5.0, timeout_s))
+        total = ray.cluster_resources()
+        found = Resources(total.get("CPU", 0.0), total.get("GPU", 0.0), found.dashboard)
+    return found

@@ -26,6 +26,8 @@ Write = Callable[[str, Point, dict[str, Any]], dict[str, Any]]
 
 STARTUP_TRIALS = 10
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 
 def open_storage(home: Path, experiment: str, url: str | None = None) -> BaseStorage:
     """Open the study's storage: a journal file under `home`, or the database at `url` (PostgreSQL on a cluster)."""
@@ -38,11 +40,9 @@ def open_storage(home: Path, experiment: str, url: str | None = None) -> BaseSto
 
 def open_study(storage: BaseStorage, name: str, experiment: Experiment) -> optuna.Study:
     """Open or create a study; a new one first tries every row of the table once."""
-    known = name in optuna.get_all_study_names(storage)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    if not known:
-        for label in experiment.rows.values:
-            study.enqueue_trial({experiment.group: label})
+    for label in experiment.rows.values:  # at every start: a kill may have left the queue half filled
+        study.enqueue_trial({experiment.group: label}, skip_if_exists=True)
     return study
 
 
@@ -51,10 +51,20 @@ def mend(study: optuna.Study, recorded: Callable[[str], dict[str, Any] | None]) 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         record = recorded(trial.user_attrs.get("run_id", ""))
         if record is None:
+            _queue_once(study, trial.params or trial.system_attrs.get("fixed_params", {}))
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}))
         else:
+            if record["status"] == "failed":
+                error = record.get("error") or "failed"
+                study._storage.set_trial_user_attr(trial._trial_id, "error", error)  # a stored trial has no setter
             tell(study, trial.number, record["status"], _value(record))
+
+
+def _queue_once(study: optuna.Study, params: dict[str, Any]) -> None:
+    """Queue an orphan's parameters unless they wait already: a kill before it is closed must not repeat them."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if params not in [trial.system_attrs.get("fixed_params") for trial in waiting]:
+        study.enqueue_trial(params)
 
 
 def num_finished(study: optuna.Study) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,10 +89,3 @@ def storage(job: Job) -> Path:
 def clean_up(job: Job) -> None:
     """Remove the resumable state of a run whose record is written."""
     shutil.rmtree(storage(job) / job.run_id, ignore_errors=True)
-
-
-def environment() -> dict[str, str]:
-    """Environment of Ray's processes: what must be set before they start."""
-    names = ("HF_HUB_OFFLINE", "HF_HOME", "TASTELAB_HOME")
-    passed = {name: os.environ[name] for name in names if name in os.environ}
-    return passed | {"TOKENIZERS_PARALLELISM": "false", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}

@@ -63,9 +63,17 @@ def collate_sampled(store: TokenStore, sampled: pa.Table) -> Batch:
     history_BH, history_mask_BH = padded(history, offsets, 2**31)
     feedback = None
     if sampled["feedback"].null_count < len(sampled):
-        feedback, _ = padded(*flat(sampled["feedback"]), 2**31)
+        feedback = _signs(sampled["feedback"], history_mask_BH)
     draw = Draw(items_BC, labels_BC.astype(np.float32), mask_BC.astype(np.bool_))
     return collate(store, rows_B, history_BH, history_mask_BH, draw, feedback)
+
+
+def _signs(feedback: pa.ChunkedArray, history_mask_BH: Bools) -> Ints:
+    """Signs of the history slots; an impression without feedback likes all that it clicked."""
+    signs_BH = history_mask_BH.astype(np.int64)
+    given_B = feedback.is_valid().to_numpy()
+    signs_BH[history_mask_BH & given_B[:, None]] = flat(feedback)[0]
+    return signs_BH
 
 
 def _dense(column: pa.ChunkedArray) -> Ints:

@@ -1,7 +1,7 @@
 """Titles and abstracts of the synthetic world.
 
 A title names things of one topic and qualifies them by words of two styles. Every topic and every style has a
-vocabulary of 50 to 120 words, so items that mean the same seldom share a string: taste is in the meaning.
+vocabulary of 40 to 90 words, so items that mean the same seldom share a string: taste is in the meaning.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def evaluate(
         The evaluation of all impressions, the same on every worker.
     """
     if not data.has_labels(split):
-        raise ValueError(f"The {split} split of '{data.name}' has no labels: score it with `tastelab submit` instead.")
+        raise ValueError(no_labels(data, split))
     scored = score_split(ranker, data, store, split, rows, max_history, device, precision)
     assert scored.labels is not None
     local = ranking.per_impression(scored.scores, scored.labels, scored.offsets, ks=tuple(ks), ties=ties)
@@ -97,6 +97,11 @@ def evaluate(
     values = {name: np.concatenate([part[1][name] for part in parts]) for name in local}
     counts = {name: sum(part[2][name] for part in parts) for name in counted}
     return Evaluation(np.concatenate([part[0] for part in parts]), values, counts, ranking.summary(values))
+
+
+def no_labels(data: PreparedData, split: str) -> str:
+    """Say that a split cannot be measured."""
+    return f"The {split} split of '{data.name}' has no labels: score it with `tastelab submit` instead."
 
 
 @torch.inference_mode()

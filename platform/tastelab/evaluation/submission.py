@@ -43,14 +43,21 @@ def write_submission(
         raise ValueError(
             f"Pass one id per impression: there are {len(impression_ids)} ids and {len(offsets_N1) - 1} impressions."
         )
-    if not path.parent.is_dir():
-        raise ValueError(f"The folder {path.parent} does not exist: create it or write elsewhere.")
+    check_place(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         _write(partial, _lines(_as_strings(impression_ids), ranks_S, offsets_N1))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Raise `ValueError` if no file can be put at `path`."""
+    if not path.parent.is_dir():
+        raise ValueError(f"The folder {path.parent} does not exist: create it or write elsewhere.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name the zip file to write.")
 
 
 def _write(path: Path, parts: Iterator[str]) -> None:

@@ -203,7 +203,7 @@ def _param(trial: Record, name: str) -> Any:
 
 
 def _value(run: Record, metric: str) -> float | None:
-    mean = lookup(run, "metrics") and run["metrics"].get(metric, {}).get("mean")
+    mean = (run.get("metrics") or {}).get(metric, {}).get("mean")
     return None if mean is None else float(mean)
 
 

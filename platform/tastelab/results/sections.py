@@ -22,8 +22,9 @@ class Section:
     @property
     def slug(self) -> str:
         """Name for files: the data set, and the size where it is not the default."""
-        name = re.sub(r"[^A-Za-z0-9_.]+", "_", self.data)
-        return name if self.size == "default" else f"{name}-{self.size}"
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.data)
+        named = self.size == "default" or name.endswith(f"-{self.size}")
+        return name if named else f"{name}-{self.size}"
 
 
 def sections(records: Sequence[Record]) -> list[Section]:

@@ -12,8 +12,8 @@ from tastelab.config import Adaptation, DataConfig, EncoderConfig, ModelConfig, 
 from tastelab.data.catalog import resolve
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import TokenStore, build_store, check_features, store_path
-from tastelab.evaluation.evaluate import Evaluation, evaluate, score_split
-from tastelab.evaluation.submission import write_submission
+from tastelab.evaluation.evaluate import Evaluation, evaluate, no_labels, score_split
+from tastelab.evaluation.submission import check_place, write_submission
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
 from tastelab.modeling.ranker import Ranker, build_ranker
 from tastelab.serving.checkpoint import open_checkpoint
@@ -48,8 +48,12 @@ class Ready:
     device: torch.device
 
 
-def prepare(request: Request) -> Ready:
+def prepare(request: Request, labelled: bool = False) -> Ready:
     """Load the model, resolve the data, tokenise what is not tokenised yet.
+
+    Args:
+        request: what is asked for.
+        labelled: the split must have labels.
 
     Raises:
         ValueError: a name, folder, split or size is wrong.
@@ -57,20 +61,22 @@ def prepare(request: Request) -> Ready:
     if request.max_history is not None and request.max_history < 1:
         raise ValueError(f"max_history is {request.max_history}: choose at least 1 click.")
     check_features(request.features or ("title",))
-    data = resolve(request.data, request.home)
-    data.num_impressions(request.split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if request.checkpoint is not None:
-        trained = open_checkpoint(request.checkpoint, request.encoder, device)
+    # Names of models are checked first: preparing a large data set takes minutes.
+    trained = open_checkpoint(request.checkpoint, request.encoder, device) if request.checkpoint else None
+    source = trained.encoder if trained else find_encoder(request.encoder or DEFAULT_ENCODER)
+    data = resolve(request.data, request.home)
+    if not data.has_labels(request.split) and labelled:
+        raise ValueError(no_labels(data, request.split))
+    if trained:
         ranker, reads, tokenizer = trained.ranker, trained.config.data, trained.tokenizer
-        name, fingerprint = trained.encoder.label, trained.encoder_fingerprint
+        fingerprint = trained.encoder_fingerprint
     else:
-        source = find_encoder(request.encoder or DEFAULT_ENCODER)
         ranker = build_ranker(frozen_model(source.label), source.path).to(device).eval()
         reads, tokenizer = DataConfig(), load_tokenizer(source.path)
-        name, fingerprint = source.label, encoder_fingerprint(source.path)
+        fingerprint = encoder_fingerprint(source.path)
     features = request.features or reads.features
-    path = store_path(data, features, reads.max_tokens, name, fingerprint)
+    path = store_path(data, features, reads.max_tokens, source.label, fingerprint)
     store = build_store(data, features, reads.max_tokens, path, tokenizer)
     return Ready(ranker, data, store, request.max_history or reads.max_history, device)
 
@@ -83,7 +89,7 @@ def frozen_model(encoder: str) -> ModelConfig:
 
 def evaluate_split(request: Request) -> Evaluation:
     """Measure a model on a labelled split."""
-    ready = prepare(request)
+    ready = prepare(request, labelled=True)
     return evaluate(
         ready.ranker,
         ready.data,
@@ -98,6 +104,7 @@ def evaluate_split(request: Request) -> Evaluation:
 
 def submit_split(request: Request, output: Path) -> int:
     """Score a split, with or without labels, and write MIND's submission zip; return the number of impressions."""
+    check_place(output)
     ready = prepare(request)
     scored = score_split(
         ready.ranker, ready.data, ready.store, request.split, None, ready.max_history, ready.device, request.precision

@@ -43,17 +43,18 @@ def run(job: Job, session: Session) -> dict[str, Any]:
         last[:] = [measure("train", rows)]
         return {f"val/{name}": value["mean"] for name, value in last[0].metrics.items()}
 
-    if config.optim.epochs and num_trainable(ranker):
+    if config.optim.epochs:
         cost = train(module, session, config.optim, job.plan(len(fitting)), validate, job.about())
     split, rows = job.evaluation_rows(data)
     seen = last[0] if last and config.evaluation.split == "validation" else None
     final = seen if seen is not None and len(seen.rows) == len(rows) else measure(split, rows)
     if job.keep and rank() == 0:
         _keep(job, module, final, int(cost.get("steps", 0)))
+    rate = cost.get("perf/impressions_per_s_per_worker", 0.0) * world_size()
     return final.as_json() | {
-        "params_trained": num_trainable(ranker),
+        "params_trained": num_trainable(ranker) if config.optim.epochs else 0,
         "params_total": num_parameters(ranker),
-        "throughput": {"impressions_per_s": cost.get("perf/impressions_per_s_per_worker", 0.0) * world_size()},
+        "throughput": {"impressions_per_s": rate} if rate else {},
         "train_time_s": time.perf_counter() - start,
         "peak_memory_mb": peak_memory_mb(session.device),
         "workers": world_size(),

@@ -1,0 +1,39 @@
+"""What Ray reads from the environment: set before its first import, so nothing here imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+SETTINGS = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # lists Train runs in the dashboard
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records and TensorBoard files are our own
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints every trial whatever its verbosity
+    # A trial that ASHA stops would otherwise train on, and hold its CPUs, for ten minutes (ray#54305).
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "TASTELAB_HOME")
+
+
+def prepare_environment(local: bool) -> None:
+    """Set what this process and the Ray that it starts read; what is set already stays.
+
+    Args:
+        local: Ray is started on this machine and keeps to its loopback; Ray reads this when it is first imported, and
+            binds to the machine's outward address otherwise.
+    """
+    if local:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def environment() -> dict[str, str]:
+    """Environment of the processes of a cluster that is joined: what its own Ray was not started with."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return passed | {name: SETTINGS[name] for name in ("TOKENIZERS_PARALLELISM", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S")}
