@@ -71,6 +71,10 @@ class Conductor:
     stack: ExitStack
     """Holds the cluster, once it is up."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the running cluster behind: Tune pickles its searcher, whose callback leads here."""
+        return {"stage": self.stage, "stack": None}
+
     def run(self) -> None:
         """Do what is missing."""
         points = self.search() if self.stage.experiment.search else list(self.stage.experiment.grid(self.stage.base))
