@@ -195,7 +195,9 @@ def main(data: str, encoder: str, steps: int, home: Path, as_json: bool) -> None
         return
     for name, rate in rates.items():
         print(f"{name:<12} {rate:6.1f} impressions/s, {found['peak_mb_of_a_step'][name]:,} MB above rest in a step")  # type: ignore[index]
-    print(f"ratio        {found['ratio_median']:.2f} (median of {len(ratios)} pairs, {min(ratios):.2f} to {max(ratios):.2f})")
+    print(
+        f"ratio        {found['ratio_median']:.2f} (median of {len(ratios)} pairs, {min(ratios):.2f} to {max(ratios):.2f})"
+    )
     print(f"memory       {found['memory_ratio']:.2f} of the plain loop's")
     print(f"loss         differs by at most {found['max_loss_difference']:.2e} over {len(batches)} steps")
 

@@ -28,7 +28,7 @@ experiment = Experiment(
         "optim.learning_rate": Given(
             "model.adaptation", {"full": Float(1e-5, 3e-4, log=True)}, otherwise=Float(1e-4, 3e-3, log=True)
         ),
-        "objective.temperature": Float(0.02, 0.2, log=True),
+        "objective.temperature": Float(0.03, 0.3, log=True),
         "model.pooling": Choice({name: presets.pooling(name) for name in ("mean", "top_k", "mix")}),
         "objective.auxiliaries.uniformity.weight": Choice.of(0.0, 0.01, 0.1),
         "objective.auxiliaries.redundancy.weight": Choice.of(0.0, 0.1, 1.0),

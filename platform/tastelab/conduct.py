@@ -118,6 +118,7 @@ class Conductor:
             searcher = studies.StudySearch(experiment, stage.base, study, storage, self._identify, write)
             self.trials.search(searcher, missing, stage.base.evaluation.validations)
             progress.close()
+            _go_on_later("trials", stage.num_trials - studies.num_finished(study))
         best = studies.best_points(study, experiment, stage.base)
         if lost := [label for label in experiment.rows.values if label not in best]:
             print(f"No trial succeeded for {', '.join(lost)}: see the failed trials under the table.")
@@ -130,14 +131,17 @@ class Conductor:
         wanted = [*seeded(chosen, self.stage.seeds), *self._frozen()]
         missing = [point for point in wanted if not self._recorded(self._identify(point))]
         if missing:
-            progress = Progress("final runs", len(wanted), done=len(wanted) - len(missing))
+            progress, written = Progress("final runs", len(wanted), done=len(wanted) - len(missing)), 0
 
             def write(status: str, point: Point, last: dict[str, Any]) -> dict[str, Any]:
+                nonlocal written
+                written += 1
                 role = "baseline" if point.labels[self.stage.experiment.group] == FROZEN else "final"
                 return self._write(role, status, point, last, progress)
 
             self.trials.grid(missing, write)
             progress.close()
+            _go_on_later("final runs", len(missing) - written)
 
     def baselines(self) -> None:
         """Score the baselines that train nothing, here in this process."""
@@ -221,6 +225,16 @@ class Conductor:
 
     def _identify(self, point: Point) -> str:
         return str(self._job(point, keep=False).run_id)
+
+
+def _go_on_later(what: str, num_open: int) -> None:
+    """End the launch if Tune came back early: it takes an interrupt for the end of its trials."""
+    if num_open > 0:
+        raise Interrupted(f"Interrupted with {num_open} {what} open: the same command goes on from here.")
+
+
+class Interrupted(Exception):
+    """A person stopped the launch; what was finished is recorded."""
 
 
 def score_baseline(stage: Stage, name: str, impressions: Any) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def _replace_one(config: Any, path: list[str], value: Any) -> Any:
         names = [member.name for member in config]
         if head not in names:
             raise ValueError(f"There is no '{head}' among {', '.join(names) or 'no components'}.")
-        return tuple(_replace_one(m, rest, value) if m.name == head else m for m in config)
+        return tuple((_replace_one(m, rest, value) if rest else value) if m.name == head else m for m in config)
     known = [f.name for f in dataclasses.fields(config)]
     if head not in known:
         raise ValueError(f"{type(config).__name__} has no field '{head}': choose among {', '.join(known)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +32,13 @@ def command(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
         prepare_environment(local=chosen["address"] is None)
         try:
             options = read_options(**chosen)
-            from tastelab.conduct import conduct
+            from tastelab.conduct import Interrupted, conduct
 
-            conduct(experiment, tables, plots, options)
+            try:
+                conduct(experiment, tables, plots, options)
+            except Interrupted as stop:
+                click.echo(str(stop), err=True)
+                sys.exit(130)
         except (ValueError, OSError) as error:
             raise click.UsageError(str(error)) from error
 

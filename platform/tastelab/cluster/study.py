@@ -24,8 +24,6 @@ from tastelab.experiment import Experiment, Point
 Write = Callable[[str, Point, dict[str, Any]], dict[str, Any]]
 """Write the record of a trial: (status, point, last result and trial facts) → the record."""
 
-STARTUP_TRIALS = 10
-
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -116,7 +114,7 @@ class StudySearch(OptunaSearch):
         sampler = optuna.samplers.TPESampler(
             # A restart goes on with other draws than the ones that it already tried.
             seed=base.seed + done,
-            n_startup_trials=STARTUP_TRIALS,
+            n_startup_trials=len(experiment.rows.values),  # those that open_study queues
         )
         super().__init__(
             space=lambda trial: None,

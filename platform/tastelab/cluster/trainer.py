@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ class EveryWorkerItsOwn(DataConfig):
         ]
 
 
-def fit(job: Job, callbacks: list[Any] | None = None) -> dict[str, Any]:
-    """Carry out a job on Ray Train and return rank 0's result.
+def fit(job: Job, callbacks: list[Any] | None = None, work: Callable[[Job], dict[str, Any]] = work) -> dict[str, Any]:
+    """Carry out a job on Ray Train and return rank 0's result; `work` is what each worker does.
 
     A run that was cut off goes on from its last checkpoint, since its name and storage are those of its run id.
 
@@ -55,6 +56,9 @@ def fit(job: Job, callbacks: list[Any] | None = None) -> dict[str, Any]:
     resources = {"CPU": job.cluster.cpus_per_worker or 1.0}
     if job.cluster.gpus_per_worker:
         resources["GPU"] = job.cluster.gpus_per_worker
+    # Workers may only ask for names given here; what they get comes from `EveryWorkerItsOwn`.
+    whole = job.pipeline().dataset(0, job.share(1, 0))
+    names = {shard_name(epoch): whole for epoch in range(max(1, job.config.optim.epochs))}
     trainer = TorchTrainer(
         lambda config: work(job),
         train_loop_config=to_dict(job.config),  # what the dashboard shows of the run
@@ -70,7 +74,7 @@ def fit(job: Job, callbacks: list[Any] | None = None) -> dict[str, Any]:
             ),
             callbacks=callbacks or [],
         ),
-        datasets={shard_name(0): job.pipeline().dataset(0, job.share(1, 0))},
+        datasets=names,
         dataset_config=EveryWorkerItsOwn(job),
     )
     result = trainer.fit().return_value

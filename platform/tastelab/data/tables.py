@@ -72,7 +72,7 @@ class PreparedData:
 
     def items(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the item table."""
-        return pq.read_table(self.path / "items.parquet", columns=columns)
+        return pq.read_table(self.path / "items.parquet", columns=columns and list(columns))
 
     def files(self, split: str) -> list[Path]:
         """List the impression files of a split in file order."""
@@ -80,7 +80,7 @@ class PreparedData:
 
     def impressions(self, split: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a whole split; for data that fits, and for thin columns of data that does not."""
-        return pq.read_table(self.path / "impressions" / self._known(split), columns=columns)
+        return pq.read_table(self.path / "impressions" / self._known(split), columns=columns and list(columns))
 
     def _known(self, split: str) -> str:
         if split not in self.meta["splits"]:

@@ -1,0 +1,133 @@
+"""Experiments: what a search space draws, what a grid holds, and when two searches are one study."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import optuna
+import pytest
+
+from tastelab.config import Adaptation, Auxiliary, ObjectiveConfig, RunConfig, replace_at
+from tastelab.experiment import Choice, Experiment, Float, Given, Point, Size, seeded
+
+BASE = RunConfig(objective=ObjectiveConfig(auxiliaries=(Auxiliary.named("uniformity"),)))
+ROWS = Choice({"LoRA 4": Adaptation.named("lora", rank=4), "full": Adaptation.named("full")})
+
+
+def experiment(**changed: Any) -> Experiment:
+    search = {
+        "optim.learning_rate": Given("model.adaptation", {"full": Float(1e-5, 3e-4, log=True)}, Float(1e-4, 3e-3, True)),
+        "objective.temperature": Float(0.02, 0.2),
+        "objective.auxiliaries.uniformity.weight": Choice({"off": 0.0, "on": 0.1}),
+    }
+    made = Experiment("sweep", "Does rank matter?", BASE, "model.adaptation", ROWS, search)
+    return dataclasses.replace(made, **changed)
+
+
+def drawn(num: int, made: Experiment) -> list[tuple[Point, dict[str, Any]]]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(num)]
+    return [(made.draw(trial, made.base), trial.params) for trial in trials]
+
+
+def test_a_draw_sets_each_path_and_names_each_value() -> None:
+    for point, _ in drawn(40, experiment()):
+        config, labels = point.config, point.labels
+        assert set(labels) == set(experiment().space)
+        assert config.model.adaptation == ROWS.values[labels["model.adaptation"]]
+        assert labels["objective.temperature"] == f"{config.objective.temperature:.3g}"
+        assert config.objective.auxiliaries[0].weight == {"off": 0.0, "on": 0.1}[
+            labels["objective.auxiliaries.uniformity.weight"]
+        ]
+        assert 0.02 <= config.objective.temperature <= 0.2
+        low, high = (1e-5, 3e-4) if labels["model.adaptation"] == "full" else (1e-4, 3e-3)
+        assert low <= config.optim.learning_rate <= high
+        assert labels["optim.learning_rate"] == f"{config.optim.learning_rate:.3g}"
+    assert {point.labels["model.adaptation"] for point, _ in drawn(40, experiment())} == set(ROWS.values)
+
+
+def test_each_case_is_a_parameter_of_its_own() -> None:
+    """A sampler that saw one range under two names would be told that its parameter changed."""
+    names = set()
+    for point, params in drawn(40, experiment()):
+        case = "full" if point.labels["model.adaptation"] == "full" else "otherwise"
+        assert f"optim.learning_rate[{case}]" in params
+        names |= {name for name in params if name.startswith("optim")}
+    assert names == {"optim.learning_rate[full]", "optim.learning_rate[otherwise]"}
+
+
+def test_a_point_drawn_again_from_its_parameters_is_the_same() -> None:
+    for point, params in drawn(10, experiment()):
+        again = experiment().draw(optuna.trial.FixedTrial(params), BASE)
+        assert again == point
+
+
+def test_the_group_is_drawn_first() -> None:
+    assert next(iter(experiment().space)) == "model.adaptation"
+
+
+def test_a_grid_holds_the_rows_in_order() -> None:
+    points = list(experiment(search={}).grid(BASE))
+    assert [point.labels for point in points] == [{"model.adaptation": "LoRA 4"}, {"model.adaptation": "full"}]
+    assert [p.config for p in points] == [replace_at(BASE, {"model.adaptation": a}) for a in ROWS.values.values()]
+
+
+def test_seeds_repeat_whole_rows_one_seed_after_the_other() -> None:
+    points = list(experiment(search={}).grid(BASE))
+    repeated = seeded(points, (3, 5))
+    assert [(p.config.seed, p.labels["model.adaptation"]) for p in repeated] == [
+        (3, "LoRA 4"),
+        (3, "full"),
+        (5, "LoRA 4"),
+        (5, "full"),
+    ]
+    assert dataclasses.replace(repeated[2].config, seed=0) == points[0].config
+
+
+def test_choices_label_values_by_themselves() -> None:
+    assert Choice.of(8, "mean", 0.5).values == {"8": 8, "mean": "mean", "0.5": 0.5}
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 1.0, False), (2.0, 1.0, False), (0.0, 1.0, True), (-1.0, 1.0, True)])
+def test_an_impossible_range_is_refused(bounds: tuple[float, float, bool]) -> None:
+    with pytest.raises(ValueError, match=r"The range .* is empty or not positive: give low < high"):
+        Float(*bounds)
+
+
+def test_a_size_changes_the_base() -> None:
+    size = Size({"optim.epochs": 3, "data.train_impressions": 100})
+    config = experiment().based(size, "mind-small", "gte")
+    assert (config.optim.epochs, config.data.train_impressions) == (3, 100)
+    assert (config.data.dataset, config.model.encoder.name) == ("mind-small", "gte")
+    assert config.objective == BASE.objective
+
+
+def test_an_unknown_size_lists_the_known() -> None:
+    made = experiment(sizes={"smoke": Size(), "default": Size()})
+    assert made.size("smoke") is made.sizes["smoke"]
+    with pytest.raises(ValueError, match="sweep has no size 'paper': choose smoke, default"):
+        made.size("paper")
+
+
+def test_a_study_is_named_by_all_that_its_results_depend_on() -> None:
+    made = experiment()
+    name = made.study_name(BASE, "smoke", ("d", "e"))
+    assert name == experiment(question="Reworded?", baselines=()).study_name(BASE, "smoke", ("d", "e"))
+    wider = made.search | {"objective.temperature": Float(0.02, 0.3)}
+    log = made.search | {"objective.temperature": Float(0.02, 0.2, log=True)}
+    rate = Given("model.adaptation", {"full": Float(1e-5, 1e-4, log=True)}, Float(1e-4, 3e-3, True))
+    relabelled = Choice({"LoRA 8": Adaptation.named("lora", rank=8), "full": Adaptation.named("full")})
+    others = [
+        made.study_name(BASE, "default", ("d", "e")),
+        made.study_name(BASE, "smoke", ("x", "e")),
+        made.study_name(BASE, "smoke", ("d", "x")),
+        made.study_name(replace_at(BASE, {"optim.epochs": 2}), "smoke", ("d", "e")),
+        experiment(name="other").study_name(BASE, "smoke", ("d", "e")),
+        experiment(search=wider).study_name(BASE, "smoke", ("d", "e")),
+        experiment(search=log).study_name(BASE, "smoke", ("d", "e")),
+        experiment(search=made.search | {"optim.learning_rate": rate}).study_name(BASE, "smoke", ("d", "e")),
+        experiment(rows=relabelled).study_name(BASE, "smoke", ("d", "e")),
+    ]
+    assert name.startswith("sweep-smoke-")
+    assert len({name, *others}) == 10
