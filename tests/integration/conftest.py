@@ -14,7 +14,7 @@ prepare_environment(local=True)  # here, since Ray reads some of it when it is f
 Curve = list[tuple[int, float]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     """Ray on two CPUs of this machine, on its loopback."""
     import ray

@@ -14,7 +14,7 @@ import pytest
 import ray
 from ray import cloudpickle
 
-from tastelab.cluster import session, trainer
+from tastelab.cluster import session
 from tastelab.cluster.trainer import RunFailed, fit
 from tastelab.data.tables import PreparedData
 from tastelab.training.job import Job
@@ -69,9 +69,7 @@ def spied_work(job: Job) -> dict[str, Any]:
 def on_two(make: MakeJob, local_ray: None) -> tuple[Job, dict[str, Any]]:
     """A run of two workers on Ray, and its result."""
     job = make(keep=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "work", spied_work)
-        return job, fit(job)
+    return job, fit(job, work=spied_work)
 
 
 def test_two_workers_train_from_shards_over_parquet(
@@ -149,15 +147,10 @@ def assert_went_on(
 
 
 def test_a_worker_that_dies_is_replaced_and_the_run_goes_on(
-    make: MakeJob,
-    alone: tuple[LocalSession, dict[str, Any]],
-    read_curve: ReadCurve,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    make: MakeJob, alone: tuple[LocalSession, dict[str, Any]], read_curve: ReadCurve, tmp_path: Path
 ) -> None:
     job = make()
-    monkeypatch.setattr(trainer, "work", partial(cut_work, marker=tmp_path / "died", die=True))
-    result = fit(job)
+    result = fit(job, work=partial(cut_work, marker=tmp_path / "died", die=True))
     assert (tmp_path / "died").exists()
     assert_went_on(job, result, alone, read_curve)
 
@@ -167,8 +160,7 @@ class Driver:
     """A process of its own that carries out a run, as a Tune trial is."""
 
     def fit(self, job: Job, marker: Path) -> None:
-        trainer.work = partial(cut_work, marker=marker, die=False)
-        fit(job)
+        fit(job, work=partial(cut_work, marker=marker, die=False))
 
 
 def test_a_run_whose_driver_is_killed_goes_on_when_it_is_started_again(
@@ -176,11 +168,12 @@ def test_a_run_whose_driver_is_killed_goes_on_when_it_is_started_again(
 ) -> None:
     job, marker = make(), tmp_path / "reached"
     driver = Driver.remote()
-    driver.fit.remote(job, marker)
+    attempt = driver.fit.remote(job, marker)
     deadline = time.monotonic() + 90
     while not marker.exists():
         assert time.monotonic() < deadline, "the first attempt never reached its cut"
-        time.sleep(0.1)
+        if ray.wait([attempt], timeout=0.1)[0]:
+            ray.get(attempt)
     ray.kill(driver)
     assert_went_on(job, fit(job), alone, read_curve)
 

@@ -33,7 +33,9 @@ from tastelab.config import (
 
 RICH = RunConfig(
     data=DataConfig(features=("title", "abstract"), train_impressions=100),
-    objective=ObjectiveConfig(auxiliaries=(Auxiliary.named("uniformity"), Auxiliary.named("redundancy")), contrast_size=8),
+    objective=ObjectiveConfig(
+        auxiliaries=(Auxiliary.named("uniformity"), Auxiliary.named("redundancy")), contrast_size=8
+    ),
 )
 
 

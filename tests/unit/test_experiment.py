@@ -17,7 +17,9 @@ ROWS = Choice({"LoRA 4": Adaptation.named("lora", rank=4), "full": Adaptation.na
 
 def experiment(**changed: Any) -> Experiment:
     search = {
-        "optim.learning_rate": Given("model.adaptation", {"full": Float(1e-5, 3e-4, log=True)}, Float(1e-4, 3e-3, True)),
+        "optim.learning_rate": Given(
+            "model.adaptation", {"full": Float(1e-5, 3e-4, log=True)}, Float(1e-4, 3e-3, True)
+        ),
         "objective.temperature": Float(0.02, 0.2),
         "objective.auxiliaries.uniformity.weight": Choice({"off": 0.0, "on": 0.1}),
     }
@@ -37,9 +39,10 @@ def test_a_draw_sets_each_path_and_names_each_value() -> None:
         assert set(labels) == set(experiment().space)
         assert config.model.adaptation == ROWS.values[labels["model.adaptation"]]
         assert labels["objective.temperature"] == f"{config.objective.temperature:.3g}"
-        assert config.objective.auxiliaries[0].weight == {"off": 0.0, "on": 0.1}[
-            labels["objective.auxiliaries.uniformity.weight"]
-        ]
+        assert (
+            config.objective.auxiliaries[0].weight
+            == {"off": 0.0, "on": 0.1}[labels["objective.auxiliaries.uniformity.weight"]]
+        )
         assert 0.02 <= config.objective.temperature <= 0.2
         low, high = (1e-5, 3e-4) if labels["model.adaptation"] == "full" else (1e-4, 3e-3)
         assert low <= config.optim.learning_rate <= high

@@ -20,7 +20,7 @@ LENGTHS = np.array([4, 2, 7, 3, 7, 5, 2, 6, 3, 9])
 
 @pytest.fixture
 def store() -> TokenStore:
-    """Ten items; item i's tokens are 100 i, 100 i + 1, …"""
+    """Ten items; item i's tokens count up from 100 i."""
     tokens = np.concatenate([100 * i + np.arange(n) for i, n in enumerate(LENGTHS)]).astype(np.int32)
     return TokenStore(tokens, np.concatenate([[0], np.cumsum(LENGTHS)]), Path("nowhere"))
 

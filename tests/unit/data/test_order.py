@@ -107,7 +107,10 @@ def test_a_global_batch_is_the_same_for_any_share(workers: int, accumulation: in
 @pytest.mark.parametrize(
     ("share", "sentence"),
     [
-        ((33, 2, 0, 2), r"33 impressions cannot be cut evenly for 2 worker\(s\) × 2 .*: use a multiple of 4, such as 32"),
+        (
+            (33, 2, 0, 2),
+            r"33 impressions cannot be cut evenly for 2 worker\(s\) × 2 .*: use a multiple of 4, such as 32",
+        ),
         ((1, 4, 0, 1), "use a multiple of 4, such as 4"),
         ((0, 1, 0, 1), "use a multiple of 1, such as 1"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +15,7 @@ KIND = pa.list_(pa.int32())
 
 
 def as_lists(values: np.ndarray, offsets: np.ndarray) -> list[list[int]]:
-    return [values[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [values[a:b].tolist() for a, b in pairwise(offsets)]
 
 
 @pytest.mark.parametrize(
@@ -33,9 +35,7 @@ def test_values_and_offsets_of_any_layout(column: pa.Array) -> None:
     assert offsets[0] == 0
 
 
-@pytest.mark.parametrize(
-    "column", [pa.array([], KIND), pa.chunked_array([], KIND), pa.array(LISTS, KIND).slice(2, 0)]
-)
+@pytest.mark.parametrize("column", [pa.array([], KIND), pa.chunked_array([], KIND), pa.array(LISTS, KIND).slice(2, 0)])
 def test_no_rows(column: pa.Array) -> None:
     values, offsets = flat(column)
     assert values.tolist() == []

@@ -63,9 +63,7 @@ def test_two_workers_follow_the_trajectory_of_one(one_worker: Any, two_workers: 
 
 def test_two_micro_steps_are_one_step(one_worker: Any) -> None:
     jobs, seen = one_worker
-    assert_same_run(
-        (jobs["accumulation 1"], seen["accumulation 1"]), (jobs["accumulation 2"], seen["accumulation 2"])
-    )
+    assert_same_run((jobs["accumulation 1"], seen["accumulation 1"]), (jobs["accumulation 2"], seen["accumulation 2"]))
 
 
 def test_the_comparison_would_notice_a_difference(one_worker: Any) -> None:
