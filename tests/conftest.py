@@ -299,3 +299,16 @@ def two_workers(
     """The jobs of `compared_jobs` carried out by two workers, and what each rank saw."""
     jobs = compared_jobs()
     return jobs, on_two_workers(jobs)
+
+
+@pytest.fixture(scope="session")
+def read_curve() -> Callable[[Path, str], list[tuple[int, float]]]:
+    """Function that reads (step, value) pairs of a scalar from a folder of TensorBoard files, in order of writing."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def read(folder: Path, name: str) -> list[tuple[int, float]]:
+        events = EventAccumulator(str(folder), purge_orphaned_data=False)  # type: ignore[no-untyped-call]
+        events.Reload()  # type: ignore[no-untyped-call]
+        return [(event.step, event.value) for event in events.Scalars(name)]  # type: ignore[no-untyped-call]
+
+    return read

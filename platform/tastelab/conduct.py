@@ -169,7 +169,8 @@ class Conductor:
         from tastelab.cluster.trainer import clean_up
 
         clean_up(job)
-        value = record["metrics"].get("auc", {}).get("mean") or last.get("val/auc")
+        seen = last.get("trial", {}).get("curve") or [[0, None]]
+        value = record["metrics"].get("auc", {}).get("mean") or seen[-1][1]
         progress.line(point_label(point, self.stage.experiment), status, value, wall_time_s, last.get("error"))
         return record
 

@@ -105,7 +105,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "expected"), WRONG, ids=[" ".join(map(str, next(iter(w.items())))) for w, _ in WRONG])
+@pytest.mark.parametrize(
+    ("wrong", "expected"), WRONG, ids=[" ".join(map(str, next(iter(w.items())))) for w, _ in WRONG]
+)
 @pytest.mark.parametrize("dry_run", [False, True], ids=["run", "dry run"])
 def test_a_wrong_option_of_an_experiment(
     sweep: ModuleType, places: dict[str, str], wrong: dict[str, Any], expected: str, dry_run: bool
@@ -151,7 +153,10 @@ def without(files: list[str], folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda folder: without(["behaviors.tsv"], folder), r"(train|dev) holds no behaviors\.tsv: the split '\1' needs it"),
+        (
+            lambda folder: without(["behaviors.tsv"], folder),
+            r"(train|dev) holds no behaviors\.tsv: the split '\1' needs it",
+        ),
         (lambda folder: without(["news.tsv"], folder), r"(train|dev) holds no news\.tsv: the split '\1' needs it"),
         (lambda folder: folder, r"holds no MIND files: it must hold train/news\.tsv and train/behaviors\.tsv"),
     ],
@@ -238,7 +243,9 @@ def unlabelled(tiny_data: PreparedData, tmp_path_factory: pytest.TempPathFactory
         for split in ("train", "dev"):
             impressions = tiny_data.impressions(split).drop_columns(["row", "labels"])
             kind = tables.IMPRESSIONS.field("labels").type
-            writer.write_impressions(split, impressions.append_column("labels", tables.pa.nulls(len(impressions), kind)))
+            writer.write_impressions(
+                split, impressions.append_column("labels", tables.pa.nulls(len(impressions), kind))
+            )
     return folder
 
 

@@ -58,6 +58,10 @@ class RaySession:
         folder = checkpoint.to_directory()
         return Path(folder)
 
+    def asked_to_stop(self) -> bool:
+        """Look for the file by which the scheduler ends a poor trial."""
+        return self.context.get_world_rank() == 0 and self.job.stop_file.exists()
+
     def log(self, step: int, scalars: Scalars) -> None:
         """Write scalars of a step to TensorBoard, on rank 0."""
         if self.context.get_world_rank() == 0:

@@ -11,8 +11,6 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # lists Train runs in the dashboard
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records and TensorBoard files are our own
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints every trial whatever its verbosity
-    # A trial that ASHA stops would otherwise train on, and hold its CPUs, for ten minutes (ray#54305).
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "TASTELAB_HOME")

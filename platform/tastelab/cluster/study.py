@@ -7,7 +7,6 @@ a trial either finished in both, or recorded and still open in the study (it is 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,14 +143,8 @@ class StudySearch(OptunaSearch):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Write the record, then tell the study; a trial that was only interrupted stays open."""
-        last = self._last.pop(trial_id, {})
-        if result and "step" in result and result.get("done") and not last.get("finished"):
-            self._last[trial_id] = last  # the result at which ASHA stopped the trial arrives only here
-            self.on_trial_result(trial_id, result)
-            last = self._last.pop(trial_id)
-        last = {**(result or {}), **last}
-        stopped = bool(last.get("done")) or bool((result or {}).get("done"))
-        status = "failed" if error else "finished" if last.get("finished") else "pruned" if stopped else None
+        last = {**(result or {}), **self._last.pop(trial_id, {})}
+        status = "failed" if error else next((end for end in ("finished", "pruned") if last.get(end)), None)
         if status is None:
             return
         trial = self._ot_trials[trial_id]
@@ -185,12 +178,6 @@ def best_points(study: optuna.Study, experiment: Experiment, base: Any) -> dict[
         if label not in best or key > best[label][0]:
             best[label] = (key, point)
     return {label: best[label][1] for label in experiment.rows.values if label in best}
-
-
-def at_seed(point: Point, seed: int, split: str) -> Point:
-    """Return a point with another seed and split."""
-    evaluation = dataclasses.replace(point.config.evaluation, split=split)
-    return Point(dataclasses.replace(point.config, seed=seed, evaluation=evaluation), point.labels)
 
 
 def _value(record: dict[str, Any]) -> float | None:

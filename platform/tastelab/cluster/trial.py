@@ -22,7 +22,7 @@ TIME = "validation"
 
 
 def trial_config(point: Point, **extra: Any) -> dict[str, Any]:
-    """Write a point as plain values: the configuration of a Tune trial."""
+    """Write a point as plain values: the configuration of a Tune trial; `extra` goes beside it."""
     return {"config": to_dict(point.config), "labels": dict(point.labels), **extra}
 
 
@@ -44,12 +44,16 @@ def run_trial(config: dict[str, Any], template: Job, data_fingerprint: str, keep
     """
     start = time.perf_counter()
     job = job_of(point_of(config), template, data_fingerprint, keep)
+    job.stop_file.unlink(missing_ok=True)
     try:
         result = fit(job, [TuneReportCallback()])
     except Exception as error:
         tune.report({METRIC: math.nan, TIME: 0, "error": _sentence(error)})
         raise
     wall_time_s = time.perf_counter() - start
+    if result.get("stopped"):
+        tune.report({METRIC: math.nan, TIME: 0, "wall_time": wall_time_s, "pruned": True})
+        return
     value = result["metrics"]["auc"]["mean"]
     last = job.config.evaluation.validations + 1
     tune.report({METRIC: value, TIME: last, "result": json.dumps(result), "wall_time": wall_time_s, "finished": True})

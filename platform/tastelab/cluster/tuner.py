@@ -9,12 +9,13 @@ from typing import Any
 
 from ray import tune
 from ray.tune import Callback, ResultGrid, RunConfig, TuneConfig, Tuner
+from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
 
 from tastelab.cluster.preflight import DRIVER_CPU
 from tastelab.cluster.study import StudySearch
-from tastelab.cluster.trial import METRIC, TIME, point_of, run_trial, trial_config
+from tastelab.cluster.trial import METRIC, TIME, job_of, point_of, run_trial, trial_config
 from tastelab.experiment import Point
 from tastelab.training.job import Job
 
@@ -30,13 +31,14 @@ class Trials:
 
     def search(self, searcher: StudySearch, num_trials: int, validations: int) -> ResultGrid:
         """Run `num_trials` trials that `searcher` suggests; ASHA stops the poor ones at their validations."""
-        scheduler = ASHAScheduler(
+        scheduler = AskingASHA(
+            ask=lambda trial: job_of(point_of(trial.config), self.template, self.data_fingerprint, False).stop_file,
             time_attr=TIME,
             metric=METRIC,
             mode="max",
             grace_period=1,
             reduction_factor=2,
-            max_t=validations + 2,  # beyond the last report: a trial ends by itself, with its result
+            max_t=validations + 2,  # beyond the last report
         )
         config = TuneConfig(
             search_alg=searcher, scheduler=scheduler, num_samples=num_trials, max_concurrent_trials=self.concurrent
@@ -67,6 +69,31 @@ class Trials:
             ),
         )
         return tuner.fit()
+
+
+class AskingASHA(ASHAScheduler):
+    """ASHA that asks a poor trial to end, by a file that its workers look for, instead of having Tune kill it.
+
+    A killed trial leaves its training processes to find out by themselves: they train on, or their placement group
+    outlives them, and the next trial waits for CPUs that nobody gives back (ray#54305).
+    """
+
+    def __init__(self, ask: Callable[[Trial], Path], **settings: Any) -> None:
+        """Stop a trial by the file that `ask` names; `settings` are ASHA's own."""
+        super().__init__(**settings)
+        self.ask = ask
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Judge a validation; the trial goes on until it has found the file, and reports that itself."""
+        if "step" in result and super().on_trial_result(tune_controller, trial, result) == self.STOP:
+            file = self.ask(trial)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return str(self.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Forget a trial; what it reports at its end is no validation."""
+        self.on_trial_remove(tune_controller, trial)
 
 
 class RecordEach(Callback):

@@ -26,6 +26,11 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Tell whether any rank raised a flag; every rank gets the same answer."""
+    return bool(sum_over_ranks(torch.tensor([float(flag)], device=device)).item())
+
+
 def gather_equal(values: Tensor) -> Tensor:
     """Concatenate tensors of equal shape over ranks along dim 0, in rank order, without gradient."""
     if world_size() == 1:

@@ -37,6 +37,11 @@ class Job:
         return self.cluster.home / "runs" / self.run_id
 
     @property
+    def stop_file(self) -> Path:
+        """A file whose presence asks the run to end after its present step."""
+        return self.folder / "stop"
+
+    @property
     def contrast_size(self) -> int:
         """Impressions per group of a coupled term."""
         return self.config.objective.contrast_size or self.config.optim.global_batch

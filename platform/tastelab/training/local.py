@@ -52,6 +52,10 @@ class LocalSession:
         """Folder of the checkpoint to go on from, if any."""
         return self._resume
 
+    def asked_to_stop(self) -> bool:
+        """Never: nobody watches."""
+        return False
+
     def log(self, step: int, scalars: Scalars) -> None:
         """Keep the scalars of a step."""
         self.logged.append(scalars | {"step": float(step)})

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tastelab.config import OptimConfig
-from tastelab.evaluation.collectives import sum_over_ranks
+from tastelab.evaluation.collectives import any_rank, sum_over_ranks
 from tastelab.evaluation.encode import autocast
 from tastelab.schema import Batch
 from tastelab.training.checkpoint import load_checkpoint, save_checkpoint
@@ -42,6 +42,9 @@ class Session(Protocol):
 
     def resume_from(self) -> Path | None:
         """Folder of the checkpoint to go on from, if any."""
+
+    def asked_to_stop(self) -> bool:
+        """Tell whether the run is to end early; one rank's word is enough."""
 
     def log(self, step: int, scalars: Scalars) -> None:
         """Write scalars of a step, on rank 0."""
@@ -93,7 +96,7 @@ def train(
         about: what a checkpoint says of its run.
 
     Returns:
-        What it cost: impressions per second while training, and steps done here.
+        What it cost: impressions per second while training, and steps done; `stopped` if it ended early.
 
     Raises:
         NonFiniteLoss: the global loss is NaN or infinite; every rank raises at the same step.
@@ -120,6 +123,8 @@ def train(
             if plan.validates(step):
                 report = scalars | validate() | clock.scalars() | {"validation": plan.validation(step)}
                 session.report(step, report, partial(save_checkpoint, module, about, step, optimizer))
+            if step < plan.total and any_rank(session.asked_to_stop(), session.device):
+                return clock.scalars() | {"steps": float(step), "stopped": 1.0}
     return clock.scalars() | {"steps": float(step)}
 
 

@@ -27,7 +27,8 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     """Carry out a job.
 
     Returns:
-        On rank 0 (and alike elsewhere): metrics, counts, parameters and cost, as plain values.
+        On rank 0 (and alike elsewhere): metrics, counts, parameters and cost, as plain values; only `stopped` and the
+        steps done where the run was asked to end early.
     """
     start = time.perf_counter()
     config, data, store = job.config, job.open_data(), open_store(job.store_path)
@@ -45,6 +46,8 @@ def run(job: Job, session: Session) -> dict[str, Any]:
 
     if config.optim.epochs:
         cost = train(module, session, config.optim, job.plan(len(fitting)), validate, job.about())
+    if cost.get("stopped"):
+        return {"stopped": True, "steps": int(cost["steps"]), "workers": world_size()}
     split, rows = job.evaluation_rows(data)
     seen = last[0] if last and config.evaluation.split == "validation" else None
     final = seen if seen is not None and len(seen.rows) == len(rows) else measure(split, rows)

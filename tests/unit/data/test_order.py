@@ -13,7 +13,15 @@ import pytest
 
 from tastelab.config import DataConfig
 from tastelab.data import order
-from tastelab.data.order import RowGroup, Share, epoch_windows, fitting_and_validation, row_groups, within_window
+from tastelab.data.order import (
+    RowGroup,
+    Share,
+    Window,
+    epoch_windows,
+    fitting_and_validation,
+    row_groups,
+    within_window,
+)
 from tastelab.data.tables import DatasetWriter, PreparedData, open_prepared
 
 ROWS = np.sort(np.random.default_rng(5).choice(200, 130, replace=False))
@@ -85,6 +93,13 @@ def test_rows_are_mixed_over_row_groups_within_a_window(
     place = {i: n for n, g in enumerate(groups) for i in (g.rows + _first_row(g)).tolist()}
     steps = np.array(epoch_order(groups, 0, 0))[:192].reshape(-1, 16)
     assert np.mean([len({place[i] for i in step}) > 1 for step in steps]) > 0.9
+
+
+def test_windows_of_one_size_are_permuted_each_in_its_own_way(tiny_data: PreparedData) -> None:
+    groups = tuple(row_groups(tiny_data, "train", np.arange(32)))
+    first, second = (within_window(Window(32 * number, number, groups), 0, 0) for number in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(32))
+    assert first.tolist() != second.tolist()
 
 
 def _first_row(group: RowGroup) -> int:

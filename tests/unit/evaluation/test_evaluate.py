@@ -95,8 +95,7 @@ def test_an_evaluation_is_a_loop_over_impressions(made: Made, vectors: torch.Ten
                 np.testing.assert_allclose(found.values[name][i], value, atol=1e-9, err_msg=f"{name} {i}")
     for name in ("auc", "mrr", "ndcg@5"):
         assert found.metrics[name]["mean"] == pytest.approx(np.nanmean(found.values[name]))
-        assert found.metrics[name]["n"] == np.isfinite(found.values[name]).sum() < len(rows)
-    assert 0.5 < found.metrics["auc"]["mean"] < 1
+        assert found.metrics[name]["n"] == np.isfinite(found.values[name]).sum() < len(rows), name
 
 
 def test_what_is_not_scored_is_counted(made: Made) -> None:
