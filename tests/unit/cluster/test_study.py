@@ -75,6 +75,11 @@ class Search:
         self.searcher.on_trial_result(trial_id, last)
         self.searcher.on_trial_complete(trial_id, last)
 
+    def prune(self, trial_id: str) -> None:
+        last = {METRIC: float("nan"), TIME: 0, "pruned": True, "done": True}
+        self.searcher.on_trial_result(trial_id, last)
+        self.searcher.on_trial_complete(trial_id, last)
+
     def validate(self, trial_id: str, number: int, value: float) -> None:
         self.searcher.on_trial_result(trial_id, {METRIC: value, TIME: number, "step": 10 * number})
 
@@ -127,14 +132,14 @@ def test_a_finished_trial_is_complete_with_the_value_of_its_record(storage: Base
     assert set(search.ledger.facts[0]["params"]) == set(EXPERIMENT.space), "cases of a range share its path"
 
 
-def test_a_trial_that_asha_stopped_is_pruned_with_the_validation_at_which_it_was_stopped(storage: BaseStorage) -> None:
+def test_a_trial_that_was_stopped_early_is_pruned_with_its_last_validation(storage: BaseStorage) -> None:
     search = Search(storage)
     search.suggest("t0")
     search.validate("t0", 1, 0.5)
-    # Tune hands the result that led to the stop to on_trial_complete only.
-    search.searcher.on_trial_complete("t0", {METRIC: 0.52, TIME: 2, "step": 20, "done": True})
+    search.validate("t0", 2, 0.52)
+    search.prune("t0")
     trial = search.study.get_trials()[0]
-    assert trial.state == TrialState.PRUNED
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.52)
     assert trial.intermediate_values == {1: 0.5, 2: 0.52}
     assert [status for _, status in search.ledger.writes] == ["pruned"]
 
@@ -154,7 +159,7 @@ def test_a_trial_that_was_only_interrupted_stays_open(storage: BaseStorage) -> N
     search = Search(storage)
     search.suggest("t0")
     search.validate("t0", 1, 0.5)
-    search.searcher.on_trial_complete("t0", {METRIC: 0.5, TIME: 1, "step": 10, "done": False})
+    search.searcher.on_trial_complete("t0", {METRIC: 0.5, TIME: 1, "step": 10, "done": True})
     assert search.states() == [TrialState.RUNNING]
     assert search.ledger.writes == []
     assert num_finished(search.study) == 0
@@ -165,7 +170,7 @@ def test_num_finished_counts_trials_that_came_to_an_end_of_their_own(storage: Ba
     for i in range(4):
         search.suggest(f"t{i}")
     search.finish("t0", 0.6)
-    search.searcher.on_trial_complete("t1", {METRIC: 0.4, TIME: 1, "step": 10, "done": True})
+    search.prune("t1")
     search.searcher.on_trial_complete("t2", {"error": "ValueError: no"}, error=True)
     assert search.states() == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
     assert num_finished(search.study) == 3
@@ -271,10 +276,12 @@ def test_best_points_prefers_complete_trials_and_leaves_out_rows_without_any(sto
     full, _, stopped = (search.suggest(f"t{i}") for i in range(3))
     search.finish("t0", 0.5)
     search.searcher.on_trial_complete("t1", {"error": "ValueError: no"}, error=True)
-    search.searcher.on_trial_complete("t2", {METRIC: 0.9, TIME: 1, "step": 10, "done": True})
+    search.validate("t2", 1, 0.9)
+    search.prune("t2")
     search.study.enqueue_trial({"model.adaptation": "full"})
     search.suggest("t3")
-    search.searcher.on_trial_complete("t3", {METRIC: 0.9, TIME: 1, "step": 10, "done": True})  # less training, pruned
+    search.validate("t3", 1, 0.9)  # more than the complete trial's, after less training
+    search.prune("t3")
     best = best_points(search.study, EXPERIMENT, BASE)
     assert best == {"full": full, "LoRA r=4": stopped}
 
