@@ -9,16 +9,22 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tastelab.cluster import study as studies
 from tastelab.cluster.preflight import concurrency, worker_cpus
 from tastelab.cluster.runtime import await_gpus, cluster
+from tastelab.cluster.trainer import clean_up
+from tastelab.cluster.tuner import Trials
 from tastelab.config import digest, replace_at, to_dict
+from tastelab.data.order import fitting_and_validation
+from tastelab.data.ragged import flat
 from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, seeded
 from tastelab.metrics import ranking
+from tastelab.plan import describe
 from tastelab.presets import frozen, pooling
 from tastelab.progress import Progress
 from tastelab.results.index import write_index
@@ -26,9 +32,7 @@ from tastelab.results.plots import Plot, write_plot
 from tastelab.results.rows import BASELINES, comparable, make_rows
 from tastelab.results.tables import Table, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
-
-if TYPE_CHECKING:
-    from tastelab.cluster.tuner import Trials
+from tastelab.training.job import Job
 
 FROZEN = "frozen"
 
@@ -41,8 +45,6 @@ def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
     """
     stage = prepare(experiment, options)
     if options.dry_run:
-        from tastelab.plan import describe
-
         print(describe(stage))
         return
     with ExitStack() as stack:
@@ -84,8 +86,6 @@ class Conductor:
     @cached_property
     def trials(self) -> Trials:
         """The trials of this launch, on a cluster that is up and has room for at least one."""
-        from tastelab.cluster.tuner import Trials
-
         stage, chosen = self.stage, self.stage.options.cluster
         resources = self.stack.enter_context(cluster(chosen.address))
         cpus = worker_cpus(resources.cpus, chosen.workers, chosen.cpus_per_worker)
@@ -101,8 +101,6 @@ class Conductor:
 
     def search(self) -> list[Point]:
         """Search until the study holds all trials; return the best configuration of each row."""
-        from tastelab.cluster import study as studies
-
         stage, experiment = self.stage, self.stage.experiment
         storage = studies.open_storage(stage.template.cluster.home, experiment.name, stage.options.storage)
         prints = (stage.data.fingerprint, stage.template.encoder_fingerprint)
@@ -154,10 +152,8 @@ class Conductor:
         impressions = impressions if len(impressions) == len(rows) else impressions.take(rows)
         for name in names:
             result = score_baseline(stage, name, impressions)
-            job = self._reported()
-            stage.store.append(
-                stage.recorder.baseline(name, BASELINES.get(name, name), self._baseline_id(name), job, result)
-            )
+            label, run_id = BASELINES.get(name, name), self._baseline_id(name)
+            stage.store.append(stage.recorder.baseline(name, label, run_id, self._reported(), result))
 
     def _write(self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress) -> dict[str, Any]:
         job = self._job(point, keep=role == "final")
@@ -166,8 +162,6 @@ class Conductor:
         result = json.loads(last.get("result", "{}"))
         record = self.stage.recorder.record(role, status, job, point, result, wall_time_s, **extra)
         self.stage.store.append(record)
-        from tastelab.cluster.trainer import clean_up
-
         clean_up(job)
         seen = last.get("trial", {}).get("curve") or [[0, None]]
         value = record["metrics"].get("auc", {}).get("mean") or seen[-1][1]
@@ -194,9 +188,9 @@ class Conductor:
         possible = baselines.available(self.stage.data)
         return [name for name in self.stage.experiment.baselines if name in possible]
 
-    def _reported(self) -> Any:
-        evaluation = replace_at(self.stage.base, {"evaluation.split": self.stage.split})
-        return dataclasses.replace(self.stage.template, config=evaluation)
+    def _reported(self) -> Job:
+        config = replace_at(self.stage.base, {"evaluation.split": self.stage.split})
+        return dataclasses.replace(self.stage.template, config=config)
 
     def _baseline_id(self, name: str) -> str:
         job = self._reported()
@@ -219,13 +213,11 @@ class Conductor:
         rows = make_rows(comparable(own, self.stage.options.size)[0])
         return {run["run_id"] for row in rows for run in row.runs}
 
-    def _job(self, point: Point, keep: bool) -> Any:
-        from tastelab.cluster.trial import job_of
-
-        return job_of(point, self.stage.template, self.stage.data.fingerprint, keep)
+    def _job(self, point: Point, keep: bool = False) -> Job:
+        return self.stage.template.at(point.config, self.stage.data.fingerprint, keep)
 
     def _identify(self, point: Point) -> str:
-        return str(self._job(point, keep=False).run_id)
+        return self._job(point).run_id
 
 
 def _go_on_later(what: str, num_open: int) -> None:
@@ -240,9 +232,6 @@ class Interrupted(Exception):
 
 def score_baseline(stage: Stage, name: str, impressions: Any) -> dict[str, Any]:
     """Measure one baseline on the reported impressions."""
-    from tastelab.data.order import fitting_and_validation
-    from tastelab.data.ragged import flat
-
     start = time.perf_counter()
     config = stage.base
     fitting, _ = fitting_and_validation(stage.data, dataclasses.replace(config.data, train_impressions=None))

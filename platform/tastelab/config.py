@@ -243,6 +243,8 @@ def _from_value(hint: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_from_value(args[0], item) for item in value)
     if isinstance(value, Mapping) and isinstance(hint, type) and issubclass(hint, Component):
+        if "name" not in value:
+            raise ValueError(f"A {hint.kind} has no name: give one of {', '.join(sorted(hint.members))}.")
         return hint.named(value["name"], **{k: v for k, v in value.items() if k != "name"})
     if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value)

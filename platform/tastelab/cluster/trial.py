@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -13,7 +12,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from tastelab.cluster.trainer import fit
-from tastelab.config import RunConfig, from_dict, run_id, to_dict
+from tastelab.config import RunConfig, from_dict, to_dict
 from tastelab.experiment import Point
 from tastelab.training.job import Job
 
@@ -33,8 +32,7 @@ def point_of(config: Mapping[str, Any]) -> Point:
 
 def job_of(point: Point, template: Job, data_fingerprint: str, keep: bool) -> Job:
     """Describe the run of a point; everything but the science comes from `template`."""
-    identity = run_id(point.config, data_fingerprint, template.encoder_fingerprint)
-    return dataclasses.replace(template, config=point.config, run_id=identity, keep=keep)
+    return template.at(point.config, data_fingerprint, keep)
 
 
 def run_trial(config: dict[str, Any], template: Job, data_fingerprint: str, keep: bool) -> None:

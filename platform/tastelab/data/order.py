@@ -122,6 +122,8 @@ def fitting_and_validation(data: PreparedData, config: DataConfig) -> tuple[Ints
     """
     if not data.has_labels("train"):
         raise ValueError(f"The train split of '{data.name}' has no labels: there is nothing to learn from.")
+    if config.train_impressions is not None and config.train_impressions < 1:
+        raise ValueError(f"train_impressions is {config.train_impressions}: use at least 1, or None for all.")
     total = data.num_impressions("train")
     num_validation = round(total * config.validation_share)
     if not 0 < num_validation < total:

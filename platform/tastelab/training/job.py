@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tastelab.config import METHOD_VERSION, ClusterConfig, RunConfig, to_dict
+from tastelab.config import METHOD_VERSION, ClusterConfig, RunConfig, run_id, to_dict
 from tastelab.data.order import Share, fitting_and_validation, row_groups
 from tastelab.data.stream import Pipeline
 from tastelab.data.tables import PreparedData, open_prepared
@@ -30,6 +30,11 @@ class Job:
     encoder_fingerprint: str
     keep: bool = False
     """Leave the trained model and the per-impression values in the home folder."""
+
+    def at(self, config: RunConfig, data_fingerprint: str, keep: bool = False) -> Job:
+        """Describe the run of another configuration in the same places."""
+        identity = run_id(config, data_fingerprint, self.encoder_fingerprint)
+        return replace(self, config=config, run_id=identity, keep=keep)
 
     @property
     def folder(self) -> Path:

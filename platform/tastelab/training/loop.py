@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ Scalars = dict[str, float]
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite: the run ends by this name, and a sweep goes on without it."""
+    """The loss or its gradient became NaN or infinite: the run ends by this name, and a sweep goes on without it."""
 
 
 class Session(Protocol):
@@ -99,7 +100,7 @@ def train(
         What it cost: impressions per second while training, and steps done; `stopped` if it ended early.
 
     Raises:
-        NonFiniteLoss: the global loss is NaN or infinite; every rank raises at the same step.
+        NonFiniteLoss: the global loss or gradient is NaN or infinite; every rank raises at the same step.
     """
     wrapped = session.wrap(module)
     optimizer = build_optimizer(module, optim)
@@ -118,14 +119,21 @@ def train(
             scalars |= {"train/learning_rate": optimizer.param_groups[0]["lr"], "train/epoch": float(epoch)}
             scheduler.step()
             session.log(step, scalars)
-            if not torch.isfinite(torch.tensor(scalars["train/loss"])):
-                raise NonFiniteLoss(f"The loss is {scalars['train/loss']} at step {step}: try a lower learning rate.")
+            check_finite(scalars, step)
             if plan.validates(step):
                 report = scalars | validate() | clock.scalars() | {"validation": plan.validation(step)}
                 session.report(step, report, partial(save_checkpoint, module, about, step, optimizer))
             if step < plan.total and any_rank(session.asked_to_stop(), session.device):
                 return clock.scalars() | {"steps": float(step), "stopped": 1.0}
     return clock.scalars() | {"steps": float(step)}
+
+
+def check_finite(scalars: Scalars, step: int) -> None:
+    """Raise `NonFiniteLoss` if the loss of a step, or the gradient that the next one builds on, is not finite."""
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(value := scalars[f"train/{name}"]):
+            what = "loss" if name == "loss" else "gradient norm"
+            raise NonFiniteLoss(f"The {what} is {value} at step {step}: try a lower learning rate.")
 
 
 def optimise(
