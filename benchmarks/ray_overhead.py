@@ -120,9 +120,8 @@ def main(data: str, encoder: str, pairs: int, steps: int, home: Path, as_json: b
     print(
         f"bare step {result['bare_step_s'] * 1e3:.1f} ms, with Ray Data and Train {result['ray_step_s'] * 1e3:.1f} ms"
     )
-    print(
-        f"Ray adds {result['added_percent_median']:+.2f} % (median of {len(added)} pairs, 95 % {low:+.2f} to {high:+.2f})"
-    )
+    spread = f"median of {len(added)} pairs, 95 % {low:+.2f} to {high:+.2f}"
+    print(f"Ray adds {result['added_percent_median']:+.2f} % ({spread})")
 
 
 if __name__ == "__main__":

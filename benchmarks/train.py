@@ -24,7 +24,7 @@ import click
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
@@ -86,7 +86,7 @@ def plain_side(config: RunConfig, encoder_path: str, titles: list[str]) -> Side:
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
         hidden = model(**tokens).last_hidden_state.float()
         mask = tokens["attention_mask"].unsqueeze(-1).float()
-        return F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+        return normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
 
     def step(batch: Batch) -> float:
         total = torch.zeros(())
@@ -99,7 +99,7 @@ def plain_side(config: RunConfig, encoder_path: str, titles: list[str]) -> Side:
         clicks_of = clicks.split(batch.history_mask_BH.sum(1).tolist())
         candidates_of = candidates.split(batch.candidate_mask_BC.sum(1).tolist())
         for b, (mine, offered) in enumerate(zip(clicks_of, candidates_of, strict=True)):
-            user = F.normalize(mine.mean(0), dim=0)
+            user = normalize(mine.mean(0), dim=0)
             labels = batch.labels_BC[b][batch.candidate_mask_BC[b]]
             log_p = (offered @ user / config.objective.temperature).log_softmax(0)
             total = total - (log_p * labels).sum() / labels.sum()
@@ -195,9 +195,8 @@ def main(data: str, encoder: str, steps: int, home: Path, as_json: bool) -> None
         return
     for name, rate in rates.items():
         print(f"{name:<12} {rate:6.1f} impressions/s, {found['peak_mb_of_a_step'][name]:,} MB above rest in a step")  # type: ignore[index]
-    print(
-        f"ratio        {found['ratio_median']:.2f} (median of {len(ratios)} pairs, {min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    spread = f"median of {len(ratios)} pairs, {min(ratios):.2f} to {max(ratios):.2f}"
+    print(f"ratio        {found['ratio_median']:.2f} ({spread})")
     print(f"memory       {found['memory_ratio']:.2f} of the plain loop's")
     print(f"loss         differs by at most {found['max_loss_difference']:.2e} over {len(batches)} steps")
 
