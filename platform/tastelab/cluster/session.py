@@ -73,6 +73,8 @@ class RaySession:
         """Report a validation with a checkpoint of rank 0; if it cannot be saved, every rank raises the same error."""
         metrics = scalars | {"step": step}
         self.log(step, {name: value for name, value in scalars.items() if name.startswith(("val/", "perf/"))})
+        if self._writer is not None:
+            self._writer.flush()  # it would keep two minutes to itself, and a kill would lose them
         with tempfile.TemporaryDirectory(dir=_scratch(self.job)) as folder:
             problem, checkpoint = None, None
             if self.context.get_world_rank() == 0:

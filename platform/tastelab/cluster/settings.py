@@ -13,6 +13,13 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints every trial whatever its verbosity
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+LOCAL = {
+    # Ray reads this when it is first imported, and binds to the machine's outward address otherwise.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Each is a process per trial, seconds of CPU on a small machine: nobody pre-empts it, and it reports to nobody.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", "TASTELAB_HOME")
 
 
@@ -20,12 +27,9 @@ def prepare_environment(local: bool) -> None:
     """Set what this process and the Ray that it starts read; what is set already stays.
 
     Args:
-        local: Ray is started on this machine and keeps to its loopback; Ray reads this when it is first imported, and
-            binds to the machine's outward address otherwise.
+        local: Ray is started on this machine, keeps to its loopback, and does without what only clusters need.
     """
-    if local:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    for name, value in SETTINGS.items():
+    for name, value in (SETTINGS | LOCAL if local else SETTINGS).items():
         os.environ.setdefault(name, value)
     for name in ("ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -77,9 +77,10 @@ def write_table(table: Table, records: Sequence[Record], reports: Path) -> tuple
         records: As `RecordStore.load` returns them; a row holds the latest configuration that it was run with.
         reports: The reports folder.
     """
-    filled = [(section, *table.fill(section.records, section.size)) for section in sections(records)]
+    found = sections(records) or [Section("default", "", ())]
+    filled = [(section, *table.fill(section.records, section.size)) for section in found]
     parts = [f"# {table.title}"]
-    for section, rows, left_out in filled or [(Section("default", "", ()), *table.fill((), "default"))]:
+    for section, rows, left_out in filled:
         parts += [f"## {section.data}, size {section.size}"] if len(filled) > 1 else []
         parts += _page(table, section, rows, left_out)
     lines = [_csv_line(table, row, section.size) for section, rows, _ in filled for row in rows]

@@ -24,9 +24,9 @@ def reports(tmp_path: Path, sweep: list[Record], run: Callable[..., Record]) -> 
     for record in [*sweep, smoke, stale, other]:
         store.append(record)
     rows = (*ROWS, *(("lora-2", "LoRA r=2"),))
-    write_table(Table("lora_rank_sweep", "LoRA rank", rows=rows), store.load("lora_rank_sweep"), tmp_path, "default")
-    write_plot(RankCurve("lora_rank_sweep", "LoRA rank", rows), store.load("lora_rank_sweep"), tmp_path, "default")
-    (tmp_path / "figures" / "lora_rank_sweep-search.svg").write_text("<svg/>")
+    write_table(Table("lora_rank_sweep", "LoRA rank", rows=rows), store.load("lora_rank_sweep"), tmp_path)
+    write_plot(RankCurve("lora_rank_sweep", "LoRA rank", rows), store.load("lora_rank_sweep"), tmp_path)
+    (tmp_path / "figures" / "lora_rank_sweep_search-synthetic.svg").write_text("<svg/>")
     return tmp_path
 
 
@@ -42,7 +42,7 @@ def test_each_experiment_and_size_has_a_line_of_counts(reports: Path) -> None:
     text = write_index(reports).read_text()
     smoke, default = lines_of(text, "lora_rank_sweep")
     #               size     data        trials runs baselines failed stale pending last
-    assert smoke[1:] == ["smoke", "synthetic", "0", "1", "0", "0", "0", "0", "2026-02-01"]
+    assert smoke[1:] == ["smoke", "synthetic", "0", "1", "0", "0", "0", "6", "2026-02-01"]
     assert default[1:] == ["default", "synthetic", "23", "12", "5", "1", "1", "1", "2026-03-08"]
     assert lines_of(text, "lora")[0][1:3] == ["default", "mind-small"]
 
@@ -51,9 +51,9 @@ def test_tables_and_figures_are_linked_from_their_experiment(reports: Path) -> N
     text = write_index(reports).read_text()
     section = text.partition("## lora_rank_sweep\n")[2]
     assert "- [LoRA rank](tables/lora_rank_sweep.md) ([CSV](tables/lora_rank_sweep.csv))" in section
-    assert "![lora_rank_sweep](figures/lora_rank_sweep.svg)" in section
-    assert "![lora_rank_sweep-search](figures/lora_rank_sweep-search.svg)" in section
-    assert section.index("lora_rank_sweep.svg") < section.index("lora_rank_sweep-search.svg")
+    assert "![lora_rank_sweep-synthetic](figures/lora_rank_sweep-synthetic.svg)" in section
+    assert "![lora_rank_sweep_search-synthetic](figures/lora_rank_sweep_search-synthetic.svg)" in section
+    assert section.index("lora_rank_sweep-synthetic.svg") < section.index("lora_rank_sweep_search-synthetic.svg")
     assert "No table yet." in text.partition("## lora\n")[2].partition("## lora_rank_sweep")[0]
 
 

@@ -41,17 +41,17 @@ def texts(axes: Axes) -> list[str]:
 def test_the_same_records_give_the_same_bytes_whatever_the_users_style(
     plot: Plot, sweep: list[Record], tmp_path: Path
 ) -> None:
-    first = write_plot(plot, sweep, tmp_path / "a", "default").read_bytes()
+    first = write_plot(plot, sweep, tmp_path / "a")[0].read_bytes()
     with mpl.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.facecolor": "black"}):
-        assert write_plot(plot, sweep, tmp_path / "b", "default").read_bytes() == first
+        assert write_plot(plot, sweep, tmp_path / "b")[0].read_bytes() == first
     assert b"<dc:date>" not in first
     assert b"<text" not in first  # letters are paths: no font is needed to show them
 
 
 @pytest.mark.parametrize("plot", [CURVE, SEARCH])
 def test_a_figure_is_well_formed_on_white_and_small(plot: Plot, sweep: list[Record], tmp_path: Path) -> None:
-    path = write_plot(plot, sweep, tmp_path, "default", png=tmp_path / "x.png")
-    assert path == tmp_path / "figures" / f"{plot.name}.svg"
+    (path,) = write_plot(plot, sweep, tmp_path, png=tmp_path / "x.png")
+    assert path == tmp_path / "figures" / f"{plot.name}-synthetic.svg"
     root = ElementTree.fromstring(path.read_text())
     assert float((root.get("width") or "").removesuffix("pt")) == 648
     assert re.search(r'id="patch_1">\s*<path[^>]*style="fill: #ffffff', path.read_text())

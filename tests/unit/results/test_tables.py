@@ -25,8 +25,8 @@ ROWS = (
 TABLE = Table("sweep", "LoRA rank", rows=ROWS, heading="Adaptation", note="Chosen on the end of train.")
 
 
-def page(records: list[Record], folder: Path, table: Table = TABLE, size: str = "default") -> str:
-    return write_table(table, records, folder, size)[0].read_text()
+def page(records: list[Record], folder: Path, table: Table = TABLE) -> str:
+    return write_table(table, records, folder)[0].read_text()
 
 
 def cells(text: str, label: str) -> list[list[str]]:
@@ -39,7 +39,7 @@ def cells(text: str, label: str) -> list[list[str]]:
 
 
 def csv_rows(records: list[Record], folder: Path, table: Table = TABLE) -> dict[str, dict[str, str]]:
-    with write_table(table, records, folder, "default")[1].open(newline="") as lines:
+    with write_table(table, records, folder)[1].open(newline="") as lines:
         return {row["group"]: row for row in csv.DictReader(lines)}
 
 
@@ -118,18 +118,31 @@ def test_failed_runs_and_trials_are_named_with_their_error(sweep: list[Record], 
 
 
 def test_records_on_other_data_are_left_out_and_named(sweep: list[Record], run: Build, tmp_path: Path) -> None:
-    other = run("final", "lora-4", 0.9, data={"name": "mind-small", "fingerprint": "0123"})
+    other = run("final", "lora-4", 0.9, data={"name": "synthetic", "fingerprint": "0123"})
     text = page([other, *sweep], tmp_path)
     assert "0.9000" not in text
-    assert "in data, encoder, split, ties or study: 1 record (data `mind-small` (`0123`), encoder" in text
+    assert "in data, encoder, split, ties or study: 1 record (data `synthetic` (`0123`), encoder" in text
+
+
+def test_each_data_set_and_size_has_a_section_of_its_own(run: Build, tmp_path: Path) -> None:
+    records = [
+        run("final", "lora-2", 0.6, size="smoke"),
+        run("final", "lora-2", 0.7, data={"name": "mind-small", "fingerprint": "0123"}),
+        run("final", "lora-2", 0.8),
+    ]
+    parts = page(records, tmp_path).split("\n## ")
+    assert [part.partition("\n")[0] for part in parts[1:]] == [
+        "mind-small, size default",
+        "synthetic, size default",
+        "synthetic, size smoke",
+    ]
+    assert [cells(part, "LoRA r=2")[0][1] for part in parts[1:]] == ["0.7000", "0.8000", "0.6000"]
 
 
 def test_a_smoke_table_says_what_it_is(run: Build, tmp_path: Path) -> None:
-    records = [run("final", "lora-2", 0.7, size="smoke"), run("final", "lora-2", 0.8)]
-    text = page(records, tmp_path, size="smoke")
+    text = page([run("final", "lora-2", 0.7, size="smoke")], tmp_path)
     assert "Size **smoke**" in text
     assert "its values say nothing about quality" in text
-    assert "0.8000" not in text
 
 
 def test_all_run_ids_are_listed(sweep: list[Record], tmp_path: Path) -> None:
@@ -154,8 +167,8 @@ def test_the_same_records_give_the_same_bytes_also_when_read_back_from_disk(
     store = RecordStore(tmp_path / "a")
     for record in sweep:
         store.append(record)
-    first = [path.read_bytes() for path in write_table(TABLE, store.load(), tmp_path / "a", "default")]
-    again = [path.read_bytes() for path in write_table(TABLE, json.loads(json.dumps(sweep)), tmp_path / "b", "default")]
+    first = [path.read_bytes() for path in write_table(TABLE, store.load(), tmp_path / "a")]
+    again = [path.read_bytes() for path in write_table(TABLE, json.loads(json.dumps(sweep)), tmp_path / "b")]
     assert first == again
     assert sorted(path.name for path in (tmp_path / "a" / "tables").iterdir()) == ["sweep.csv", "sweep.md"]
 
