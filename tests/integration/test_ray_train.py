@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -120,16 +119,16 @@ def test_a_loss_that_becomes_nan_fails_the_run_by_name(make_job: MakeJob) -> Non
 
 
 def cut_work(job: Job, marker: Path, die: bool) -> dict[str, Any]:
-    """Work, but once, after step `CUT`: die on rank 1, or hang on all ranks until the run is killed."""
+    """Work, but once, after step `CUT`: die on rank 1, or end with an error on all ranks."""
     log = session.RaySession.log
 
     def cut(self: session.RaySession, step: int, scalars: dict[str, float]) -> None:
         log(self, step, scalars)
-        last = self.context.get_world_rank() == 1
-        if step == CUT and not marker.exists() and (last or not die):
-            if last:
-                marker.touch()
-            os._exit(1) if die else time.sleep(600)
+        if step == CUT and not die:
+            raise OSError("the disk is full")
+        if step == CUT and not marker.exists() and self.context.get_world_rank() == 1:
+            marker.touch()
+            os._exit(1)
 
     session.RaySession.log = cut  # type: ignore[method-assign]
     return session.work(job)
@@ -158,26 +157,12 @@ def test_a_worker_that_dies_is_replaced_and_the_run_goes_on(
     assert_went_on(job, result, alone, read_curve)
 
 
-@ray.remote(num_cpus=0.01)
-class Driver:
-    """A process of its own that carries out a run, as a Tune trial is."""
-
-    def fit(self, job: Job, marker: Path) -> None:
-        fit(job, work=partial(cut_work, marker=marker, die=False))
-
-
-def test_a_run_whose_driver_is_killed_goes_on_when_it_is_started_again(
+def test_a_run_that_ended_with_an_error_goes_on_when_it_is_started_again(
     make: MakeJob, alone: tuple[LocalSession, dict[str, Any]], read_curve: ReadCurve, tmp_path: Path
 ) -> None:
-    job, marker = make(), tmp_path / "reached"
-    driver = Driver.remote()
-    attempt = driver.fit.remote(job, marker)
-    deadline = time.monotonic() + 90
-    while not marker.exists():
-        assert time.monotonic() < deadline, "the first attempt never reached its cut"
-        if ray.wait([attempt], timeout=0.1)[0]:
-            ray.get(attempt)
-    ray.kill(driver)
+    job = make()
+    with pytest.raises(RunFailed, match="OSError: the disk is full"):
+        fit(job, work=partial(cut_work, marker=tmp_path / "unused", die=False))
     assert_went_on(job, fit(job), alone, read_curve)
 
 
