@@ -48,13 +48,13 @@ experiment = Experiment(
         ),
         "default": Size(
             {
-                "data.train_impressions": 384,
+                "data.train_impressions": 256,
                 "data.max_history": 15,
                 "data.sampler.num_candidates": 8,
                 "optim.global_batch": 16,
                 "evaluation.max_impressions": 200,
             },
-            trials=12,
+            trials=8,
             seeds=(0, 1),
         ),
         "paper": Size(
