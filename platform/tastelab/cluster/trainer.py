@@ -16,7 +16,7 @@ from tastelab.config import to_dict
 from tastelab.training.job import Job
 
 WORKER_DEATHS = 3
-"""Restarts of a run whose workers die; errors of the run itself are never retried."""
+"""Restarts of a run whose workers die or raise what `work` does not expect; an error that it names is final."""
 
 
 class RunFailed(RuntimeError):
