@@ -89,4 +89,5 @@ def await_gpus(found: Resources, num_workers: int, cpus: float, gpus: float, tim
         time.sleep(min(5.0, timeout_s))
         total = ray.cluster_resources()
         found = Resources(total.get("CPU", 0.0), total.get("GPU", 0.0), found.dashboard)
+    request_resources(bundles=[])  # a request that stands would keep idle nodes for good
     return found
