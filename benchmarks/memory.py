@@ -8,13 +8,13 @@ batch by batch without training, so that everything that grows with the data has
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +89,16 @@ def one(impressions: int, home: Path, encoder: str) -> dict[str, float]:
     from tastelab.cluster.runtime import cluster
     from tastelab.cluster.trainer import fit
     from tastelab.config import ClusterConfig, RunConfig, replace_at
-    from tastelab.data.synthetic import SIZES, prepare
+    from tastelab.data.synthetic import named_spec, prepare
     from tastelab.data.tables import open_prepared
     from tastelab.data.tokens import build_store, store_path
     from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
     from tastelab.training.job import Job
 
     folder = home / f"memory-{impressions}"
-    size = dataclasses.replace(SIZES["default"], num_users=impressions // 4, num_train=impressions, num_dev=100)
-    data = open_prepared(folder) if (folder / "meta.json").exists() else prepare(folder, size)
+    world = named_spec("default")
+    size = replace(world.size, num_users=impressions // 4, num_train=impressions, num_dev=100)
+    data = open_prepared(folder) if (folder / "meta.json").exists() else prepare(folder, replace(world, size=size))
     source = find_encoder(encoder)
     fingerprint = encoder_fingerprint(source.path)
     store = store_path(data, ("title",), 32, source.label, fingerprint)
