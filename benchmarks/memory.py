@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -84,21 +86,32 @@ def stream(job: Any) -> dict[str, float]:
     return {"impressions_per_s": count / (time.perf_counter() - start)}
 
 
+def prepared(impressions: int, home: Path) -> Any:
+    """Open a synthetic world of this many train impressions, made once."""
+    from tastelab.data.synthetic import named_spec, prepare
+    from tastelab.data.tables import open_prepared
+
+    folder, world = home / f"memory-{impressions}", named_spec("default")
+    if (folder / "meta.json").exists():
+        return open_prepared(folder)
+    size = replace(world.size, num_users=impressions // 4, num_train=impressions, num_dev=100)
+    return prepare(folder, replace(world, size=size))
+
+
+def _last_json(done: subprocess.CompletedProcess[bytes]) -> dict[str, float]:
+    return dict(json.loads(done.stdout.decode().strip().splitlines()[-1]))
+
+
 def one(impressions: int, home: Path, encoder: str) -> dict[str, float]:
     """Stream one epoch over a synthetic world of this many impressions; return peaks in MB and the rate."""
     from tastelab.cluster.runtime import cluster
     from tastelab.cluster.trainer import fit
     from tastelab.config import ClusterConfig, RunConfig, replace_at
-    from tastelab.data.synthetic import named_spec, prepare
-    from tastelab.data.tables import open_prepared
     from tastelab.data.tokens import build_store, store_path
     from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
     from tastelab.training.job import Job
 
-    folder = home / f"memory-{impressions}"
-    world = named_spec("default")
-    size = replace(world.size, num_users=impressions // 4, num_train=impressions, num_dev=100)
-    data = open_prepared(folder) if (folder / "meta.json").exists() else prepare(folder, replace(world, size=size))
+    data = prepared(impressions, home)
     source = find_encoder(encoder)
     fingerprint = encoder_fingerprint(source.path)
     store = store_path(data, ("title",), 32, source.label, fingerprint)
@@ -121,12 +134,21 @@ def one(impressions: int, home: Path, encoder: str) -> dict[str, float]:
 @click.option("--times", default=10, show_default=True)
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True)
 @click.option("--home", type=click.Path(path_type=Path), default=Path(tempfile.gettempdir()) / "tastelab-benchmark")
+@click.option("--only", is_flag=True, help="Measure --impressions alone, in this process, and print JSON.")
 @click.option("--json", "as_json", is_flag=True)
-def main(impressions: int, times: int, encoder: str, home: Path, as_json: bool) -> None:
-    """Compare peak memory at both sizes."""
+def main(impressions: int, times: int, encoder: str, home: Path, only: bool, as_json: bool) -> None:
+    """Compare peak memory at both sizes, each in a process of its own, so that neither inherits the other's."""
     prepare_environment(local=True)
+    if only:
+        print(json.dumps(one(impressions, home, encoder)))
+        return
     sizes = (impressions, impressions * times)
-    found = {size: one(size, home, encoder) for size in sizes}
+    for size in sizes:
+        prepared(size, home)  # here, so that making the world is not measured as streaming it
+    command = [sys.executable, __file__, "--only", "--encoder", encoder, "--home", str(home), "--impressions"]
+    found = {
+        size: _last_json(subprocess.run([*command, str(size)], stdout=subprocess.PIPE, check=True)) for size in sizes
+    }
     small, large = (found[size] for size in sizes)
     ratio = {name: large[name] / value for name, value in small.items() if value and name in large}
     if as_json:
