@@ -89,7 +89,7 @@ def _options(trials: int, seeds: int) -> list[Decorator]:
     place = ClusterConfig()
     return [
         click.option("--dry-run", is_flag=True, help="Print the plan: cells, batches, resources, cost. Run nothing."),
-        click.option("--smoke", is_flag=True, help="About a minute on tiny data, to see that everything works."),
+        click.option("--smoke", is_flag=True, help="A few minutes on tiny data, to see that everything works."),
         click.option("--paper", is_flag=True, help="The source's own configuration; needs GPUs."),
         click.option("--data", help="Name, prepared folder or raw folder of a data set.  [default: synthetic]"),
         click.option("--encoder", help="Folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
