@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tastelab.cluster.preflight import local_cpus
 from tastelab.cluster.settings import environment, prepare_environment
@@ -42,7 +43,7 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[Resour
         ray.shutdown()
 
 
-def _start(num_cpus: int | None):  # type: ignore[no-untyped-def]
+def _start(num_cpus: int | None) -> Any:
     import ray
 
     return ray.init(
@@ -55,7 +56,7 @@ def _start(num_cpus: int | None):  # type: ignore[no-untyped-def]
     )
 
 
-def _join(address: str):  # type: ignore[no-untyped-def]
+def _join(address: str) -> Any:
     import ray
 
     try:
