@@ -21,7 +21,7 @@ SOURCES := pyproject.toml constraints.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help sweep test test-fast check lint format typecheck dashboards clean
+.PHONY: help sweep report test test-fast check lint format typecheck dashboards clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ help: ## List the targets
 
 sweep: $(RUN_STAMP) ## Install, then run the LoRA-rank sweep; options in ARGS='--smoke --workers 1'
 	$(BIN)/python experiments/lora_rank_sweep.py $(ARGS)
+
+report: $(RUN_STAMP) ## Make every table, figure and page again from the records; ARGS='--check' only compares
+	$(BIN)/tastelab report $(ARGS)
 
 test: $(DEV_STAMP) ## Install, then run every test; options in ARGS='-k ranking'
 	$(BIN)/python -m pytest $(ARGS)

@@ -6,7 +6,7 @@ Varies  the adaptation: full fine-tuning and LoRA of rank 2 to 32, each searched
 Fixed   bi-encoder, MINCE, cosine, title only, one epoch, LoRA scale 2 (alpha = 2 · rank), three validations.
 Fills   reports/tables/lora_rank_sweep.md: the best configuration of each rank, trained with several seeds and scored
         once on dev.
-Costs   default size: under 12 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: under 12 minutes on 2 CPU cores; --smoke: about a minute; --paper: GPUs.
 """
 
 from tastelab import presets
@@ -16,6 +16,7 @@ from tastelab.results.plots import RankCurve, SearchPlot
 from tastelab.results.tables import Table
 
 RANKS = (2, 4, 8, 16, 32)
+POOLINGS = ("mean", "top_k", "mix", "sasrec", "attention")
 ROWS = Choice({"full": presets.full()} | {f"LoRA r={rank}": presets.lora(rank) for rank in RANKS})
 
 experiment = Experiment(
@@ -29,7 +30,7 @@ experiment = Experiment(
             "model.adaptation", {"full": Float(1e-5, 3e-4, log=True)}, otherwise=Float(1e-4, 3e-3, log=True)
         ),
         "objective.temperature": Float(0.03, 0.3, log=True),
-        "model.pooling": Choice({name: presets.pooling(name) for name in ("mean", "top_k", "mix")}),
+        "model.pooling": Choice({name: presets.pooling(name) for name in POOLINGS}),
         "objective.auxiliaries.uniformity.weight": Choice.of(0.0, 0.01, 0.1),
         "objective.auxiliaries.redundancy.weight": Choice.of(0.0, 0.1, 1.0),
     },
@@ -43,8 +44,11 @@ experiment = Experiment(
                 "evaluation.validations": 1,
             },
             dataset="synthetic-smoke",
-            trials=6,
+            trials=3,
             seeds=(0,),
+            only=("full", "LoRA r=2", "LoRA r=8"),
+            workers=1,
+            cpus_per_worker=0.4,
         ),
         "default": Size(
             {

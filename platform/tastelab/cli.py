@@ -1,4 +1,4 @@
-"""The command line: `tastelab data|evaluate|rank|submit|dashboard`; every command is a thin call of the package."""
+"""The command line: `tastelab data|evaluate|rank|submit|report|dashboard`, each command a thin call of the package."""
 
 from __future__ import annotations
 
@@ -116,6 +116,26 @@ def dashboard(home: Path, study: str | None, reports: Path) -> None:
     from tastelab.cluster.dashboard import show
 
     show(home, study, reports)
+
+
+@main.command()
+@click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Records.")
+@click.option(
+    "--experiments",
+    type=click.Path(path_type=Path),
+    default=Path("experiments"),
+    show_default=True,
+    help="Their files.",
+)
+@click.option("--check", is_flag=True, help="Write nothing: only name what differs.")
+def report(reports: Path, experiments: Path, check: bool) -> None:
+    """Make every table, figure and page again from the records alone; exit with 1 if one was not what they make."""
+    from tastelab.results.rebuild import rebuild, sentences
+
+    found = rebuild(reports, experiments, check)
+    click.echo("\n".join(sentences(found, reports, check)))
+    if found.repaired or (check and found.missing):
+        raise SystemExit(1)
 
 
 @main.command()

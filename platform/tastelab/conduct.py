@@ -18,18 +18,19 @@ from tastelab.cluster.preflight import concurrency, worker_cpus
 from tastelab.cluster.runtime import await_gpus, cluster
 from tastelab.cluster.trainer import clean_up
 from tastelab.cluster.tuner import Trials
+from tastelab.compare import compare
 from tastelab.config import digest, replace_at, to_dict
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.ragged import flat
 from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, seeded
 from tastelab.metrics import ranking
-from tastelab.plan import describe
+from tastelab.plan import describe, look_ahead
 from tastelab.presets import frozen, pooling
 from tastelab.progress import Progress
 from tastelab.results.index import write_index
 from tastelab.results.plots import Plot, write_plot
-from tastelab.results.rows import BASELINES, comparable, make_rows
+from tastelab.results.rows import BASELINES, FIXED, comparable, make_rows
 from tastelab.results.tables import Table, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
 from tastelab.training.job import Job
@@ -43,12 +44,14 @@ def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
     Raises:
         ValueError: something is wrong with an option, before any work.
     """
-    stage = prepare(experiment, options)
     if options.dry_run:
-        print(describe(stage))
+        print(describe(look_ahead(experiment, options)))
         return
+    stage = prepare(experiment, options)
+    fixed = tables[0].fixed if tables else FIXED
     with ExitStack() as stack:
-        Conductor(stage, stack).run()
+        Conductor(stage, stack, fixed).run()
+    compare(stage, fixed)
     report(stage, tables, plots)
 
 
@@ -72,10 +75,12 @@ class Conductor:
     stage: Stage
     stack: ExitStack
     """Holds the cluster, once it is up."""
+    fixed: Sequence[str] = FIXED
+    """Where the records of the table must agree."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the running cluster behind: Tune pickles its searcher, whose callback leads here."""
-        return {"stage": self.stage, "stack": None}
+        return {"stage": self.stage, "stack": None, "fixed": self.fixed}
 
     def run(self) -> None:
         """Do what is missing."""
@@ -124,10 +129,13 @@ class Conductor:
 
     def finals(self, points: list[Point]) -> None:
         """Run each point with every seed, and the frozen encoder, scored once on the reported split."""
-        evaluation = {"evaluation.split": self.stage.split, "evaluation.validations": 1}
+        evaluation: dict[str, Any] = {"evaluation.split": self.stage.split}
+        if self.stage.experiment.search:  # what was chosen needs no watching any more
+            evaluation["evaluation.validations"] = 1
         chosen = [Point(replace_at(p.config, evaluation), p.labels) for p in points]
         wanted = [*seeded(chosen, self.stage.seeds), *self._frozen()]
-        missing = [point for point in wanted if not self._recorded(self._identify(point))]
+        group = self.stage.experiment.group
+        missing = [point for point in wanted if not self._recorded(self._identify(point), point.labels[group])]
         if missing:
             progress, written = Progress("final runs", len(wanted), done=len(wanted) - len(missing)), 0
 
@@ -145,7 +153,7 @@ class Conductor:
         """Score the baselines that train nothing, here in this process."""
         stage = self.stage
         split, rows = self._reported().evaluation_rows(stage.data)
-        names = [name for name in self._plain_baselines() if not self._recorded(self._baseline_id(name))]
+        names = [name for name in self._plain_baselines() if not self._recorded(self._baseline_id(name), name)]
         if not names:
             return
         impressions = stage.data.impressions(split)
@@ -178,6 +186,7 @@ class Conductor:
         values = {
             "model.adaptation": frozen(),
             "model.pooling": pooling("mean"),
+            "evaluation.whitening": False,
             "optim.epochs": 0,
             "evaluation.split": self.stage.split,
         }
@@ -197,21 +206,23 @@ class Conductor:
         science = [name, to_dict(job.config.data), to_dict(job.config.evaluation), self.stage.data.fingerprint]
         return digest(science)
 
-    def _recorded(self, run_id: str) -> bool:
-        """Tell whether a run is finished; one of another experiment or size is entered here, and none is run twice."""
+    def _recorded(self, run_id: str, label: str) -> bool:
+        """Tell whether a run is finished; one of another experiment or row is entered here, and none is run twice."""
         stage = self.stage
         found = stage.store.finished(run_id)
         if found is None:
             return False
-        if run_id not in self._shown():  # a row shows the configuration that was entered last
-            stage.store.append(found | {"experiment": stage.experiment.name, "size": stage.options.size})
+        if (label, run_id) not in self._shown():  # a row shows the configuration that was entered last
+            here = {"experiment": stage.experiment.name, "size": stage.options.size, "group": label, "label": label}
+            role = found["role"] if found["role"] == "baseline" else "final"
+            stage.store.append(found | here | {"role": role})
         return True
 
-    def _shown(self) -> set[str]:
+    def _shown(self) -> set[tuple[str, str]]:
         records = self.stage.store.load(self.stage.experiment.name)
         own = [r for r in records if r["data"]["fingerprint"] == self.stage.data.fingerprint]
-        rows = make_rows(comparable(own, self.stage.options.size)[0])
-        return {run["run_id"] for row in rows for run in row.runs}
+        rows = make_rows(comparable(own, self.stage.options.size, self.fixed)[0])
+        return {(row.group, run["run_id"]) for row in rows for run in row.runs}
 
     def _job(self, point: Point, keep: bool = False) -> Job:
         return self.stage.template.at(point.config, self.stage.data.fingerprint, keep)

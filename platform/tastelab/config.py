@@ -179,6 +179,8 @@ class EvalConfig:
     """Validations during training, evenly spaced; what early stopping sees."""
     max_impressions: int | None = None
     """Cap on validation impressions during training; the final evaluation scores all."""
+    whitening: bool = False
+    """Whiten item vectors (ZCA, fitted on the training items) before they are pooled and scored."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,10 @@ class ClusterConfig:
     """Micro-steps per optimiser step: the global batch is cut in this many parts."""
     token_budget: int = 16_384
     """Padded tokens in one pass of the encoder."""
+    reuse_mb: int = 2_048
+    """Memory of each worker in which the outputs of frozen layers are kept; 0 computes them anew each time."""
+    glove: Path | None = None
+    """Pretrained word vectors, a word and its numbers on each line, for architectures with words of their own."""
 
 
 def to_dict(config: Any) -> Any:
@@ -288,11 +294,5 @@ def digest(value: Any) -> str:
 
 def run_id(config: RunConfig, data_fingerprint: str, encoder_fingerprint: str) -> str:
     """Identify a run: the same science on the same data with the same encoder has the same id."""
-    return digest(
-        {
-            "config": to_dict(config),
-            "data": data_fingerprint,
-            "encoder": encoder_fingerprint,
-            "method": METHOD_VERSION,
-        }
-    )
+    content = {"config": to_dict(config), "data": data_fingerprint, "encoder": encoder_fingerprint}
+    return digest(content | {"method": METHOD_VERSION})

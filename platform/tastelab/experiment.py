@@ -44,6 +44,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Variants(Choice):
+    """One of several sets of overrides, `{label: {dotted path: value}}`: what a row of a table changes of the base."""
+
+
+@dataclass(frozen=True)
 class Float:
     """A number between two bounds, uniform or log-uniform."""
 
@@ -93,6 +98,14 @@ class Size:
     encoder: str = "all-MiniLM-L6-v2"
     trials: int = 12
     seeds: tuple[int, ...] = (0, 1)
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Further overrides of single rows, such as fewer impressions for a slow architecture."""
+    only: tuple[str, ...] | None = None
+    """Labels of the rows that run at this size; None runs all."""
+    workers: int | None = None
+    """DDP workers of a run, unless the command line says; None takes the default."""
+    cpus_per_worker: float | None = None
+    """CPUs that a worker reserves, unless the command line says; small shares let more runs go side by side."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +124,9 @@ class Experiment:
     question: str
     base: RunConfig
     group: str
-    """Path whose labels are the rows of the table."""
+    """Path whose labels are the rows of the table; any name where `rows` are variants."""
     rows: Choice
-    """Values at `group`, in the order of the table."""
+    """Values at `group`, or variants, in the order of the table."""
     search: Mapping[str, Space] = field(default_factory=dict)
     """Searched by Optuna beside `group`; empty: a grid over the rows alone."""
     sizes: Mapping[str, Size] = field(default_factory=lambda: {"default": Size()})
@@ -135,16 +148,34 @@ class Experiment:
         names = {"data.dataset": dataset, "model.encoder.name": encoder}
         return replace_at(self.base, {**size.overrides, **names})
 
+    def at(self, size: Size) -> Experiment:
+        """Return the experiment with the rows that run at a size, its overrides of single rows included."""
+        labels = self.rows.values if size.only is None else size.only
+        if unknown := [label for label in (*labels, *size.rows) if label not in self.rows.values]:
+            raise ValueError(f"{self.name} has no row '{unknown[0]}': choose among {', '.join(self.rows.values)}.")
+        if not isinstance(self.rows, Variants):
+            return replace(self, rows=Choice({label: self.rows.values[label] for label in labels}))
+        return replace(self, rows=Variants({n: {**self.rows.values[n], **size.rows.get(n, {})} for n in labels}))
+
     def draw(self, trial: Suggest, base: RunConfig) -> Point:
         """Draw one configuration of the search."""
         labels: dict[str, str] = {}
-        values = {path: space.suggest(trial, path, labels) for path, space in self.space.items()}
+        values: dict[str, Any] = {}
+        for path, space in self.space.items():
+            value: Any = space.suggest(trial, path, labels)
+            values.update(value if isinstance(space, Variants) else {path: value})
         return Point(replace_at(base, values), labels)
+
+    def row(self, label: str, base: RunConfig) -> Point:
+        """Return the configuration of a row as it stands, without any search."""
+        value = self.rows.values[label]
+        values = value if isinstance(self.rows, Variants) else {self.group: value}
+        return Point(replace_at(base, values), {self.group: label})
 
     def grid(self, base: RunConfig) -> Iterator[Point]:
         """Iterate over the rows of an experiment that searches nothing."""
-        for label, value in self.rows.values.items():
-            yield Point(replace_at(base, {self.group: value}), {self.group: label})
+        for label in self.rows.values:
+            yield self.row(label, base)
 
     def study_name(self, base: RunConfig, size: str, fingerprints: tuple[str, str]) -> str:
         """Name the search: another space, base, size, data set or encoder is another study."""
@@ -158,6 +189,8 @@ def seeded(points: list[Point], seeds: tuple[int, ...]) -> list[Point]:
 
 
 def _describe(space: Space) -> Any:
+    if isinstance(space, Variants):
+        return {label: {path: to_dict(v) for path, v in values.items()} for label, values in space.values.items()}
     if isinstance(space, Choice):
         return {label: to_dict(value) for label, value in space.values.items()}
     if isinstance(space, Float):

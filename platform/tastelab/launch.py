@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 
 from tastelab.cluster.settings import prepare_environment
 from tastelab.config import ClusterConfig
-from tastelab.experiment import Experiment
+from tastelab.experiment import Experiment, Size
 
 if TYPE_CHECKING:
     from tastelab.results.plots import Plot
@@ -31,19 +31,19 @@ def command(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
         # Before anything imports Ray, which reads some of it then.
         prepare_environment(local=chosen["address"] is None)
         try:
-            options = read_options(**chosen)
+            options = read_options(experiment, **chosen)
             from tastelab.conduct import Interrupted, conduct
 
             try:
                 conduct(experiment, tables, plots, options)
+                _refresh_page(options)
             except Interrupted as stop:
                 click.echo(str(stop), err=True)
                 sys.exit(130)
         except (ValueError, OSError) as error:
             raise click.UsageError(str(error)) from error
 
-    defaults = experiment.size("default")
-    for option in reversed(_options(defaults.trials, len(defaults.seeds))):
+    for option in reversed(_options(experiment)):
         main = option(main)
     return click.command(
         name=experiment.name,
@@ -58,6 +58,7 @@ def _unwrapped(text: str) -> str:
 
 
 def read_options(
+    experiment: Experiment,
     *,
     smoke: bool,
     paper: bool,
@@ -68,6 +69,8 @@ def read_options(
     train_impressions: int | None,
     dry_run: bool,
     storage: str | None,
+    workers: int | None,
+    cpus_per_worker: float | None,
     **places: Any,
 ) -> Options:
     """Check the options that exclude each other and sort them into places and science."""
@@ -79,30 +82,57 @@ def read_options(
     for name, value in (("--trials", trials), ("--seeds", seeds), ("--train-impressions", train_impressions)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}: use at least 1.")
-    return Options(size, data, encoder, trials, seeds, train_impressions, dry_run, storage, ClusterConfig(**places))
+    usual = experiment.size(size)
+    cluster = ClusterConfig(
+        workers=workers or usual.workers or ClusterConfig().workers,
+        cpus_per_worker=usual.cpus_per_worker if cpus_per_worker is None else cpus_per_worker,
+        **places,
+    )
+    return Options(size, data, encoder, trials, seeds, train_impressions, dry_run, storage, cluster)
+
+
+def _refresh_page(options: Options) -> None:
+    """Write `index.html` anew, of this experiment and those beside its file."""
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if options.dry_run or main is None:
+        return
+    from tastelab.results.rebuild import refresh_page
+
+    try:
+        print(f"Page: {refresh_page(options.cluster.reports, Path(main).parent)}")
+    except ValueError as error:  # a file beside this one is broken: this one's tables are written all the same
+        print(f"The page of all tables was not written: {error}")
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _options(trials: int, seeds: int) -> list[Decorator]:
-    place = ClusterConfig()
+def _options(experiment: Experiment) -> list[Decorator]:
+    place, default = ClusterConfig(), experiment.size("default")
+    trials, seeds, sizes = default.trials, len(default.seeds), experiment.sizes
     return [
         click.option("--dry-run", is_flag=True, help="Print the plan: cells, batches, resources, cost. Run nothing."),
-        click.option("--smoke", is_flag=True, help="A few minutes on tiny data, to see that everything works."),
+        click.option("--smoke", is_flag=True, help="About a minute on tiny data, to see that everything works."),
         click.option("--paper", is_flag=True, help="The source's own configuration; needs GPUs."),
         click.option("--data", help="Name, prepared folder or raw folder of a data set.  [default: synthetic]"),
         click.option("--encoder", help="Folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
         click.option("--trials", type=int, help=f"Trials of the search, in all.  [default: {trials}]"),
         click.option("--seeds", type=int, help=f"Seeds of each row's final runs.  [default: {seeds}]"),
         click.option("--train-impressions", type=int, help="Cap on training impressions.  [default: by the size]"),
-        click.option("--workers", type=click.IntRange(1), default=place.workers, help="DDP workers of each trial."),
+        click.option(
+            "--workers", type=click.IntRange(1), help=f"DDP workers of each run.  [default: {_workers(sizes)}]"
+        ),
         click.option("--cpus-per-worker", type=float, help="CPUs that a worker reserves.  [default: by the cluster]"),
         click.option("--gpus-per-worker", type=float, default=place.gpus_per_worker, help="GPUs of each worker."),
         click.option(
             "--accumulation", type=click.IntRange(1), default=place.accumulation, help="Micro-steps of a global batch."
         ),
         click.option("--address", help="Running Ray cluster, e.g. auto.  [default: start Ray on this machine]"),
+        click.option(
+            "--glove",
+            type=click.Path(path_type=Path),
+            help="Word vectors for NRMS, one word a line.  [default: random]",
+        ),
         click.option("--storage", help="Database URL of the study.  [default: a journal file in --home]"),
         click.option(
             "--home",
@@ -113,3 +143,10 @@ def _options(trials: int, seeds: int) -> list[Decorator]:
         ),
         click.option("--reports", type=click.Path(path_type=Path), default=place.reports, help="Records and tables."),
     ]
+
+
+def _workers(sizes: Mapping[str, Size]) -> str:
+    """Say how many workers a run has at each size that differs."""
+    usual = ClusterConfig().workers
+    others = [f"{size.workers} at --{name}" for name, size in sizes.items() if size.workers not in (None, usual)]
+    return ", ".join([str(usual), *others])

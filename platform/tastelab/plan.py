@@ -1,49 +1,140 @@
-"""What `--dry-run` prints: the cells of the table, the arithmetic of the batch, the resources and the cost."""
+"""What `--dry-run` prints: the cells of the table, the arithmetic of the batch, the resources and the cost.
+
+Nothing is fetched for it: where data or encoder are not here yet, published sizes stand in and the plan says so.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from tastelab.checks import check_configurations
 from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency, local_cpus, worker_cpus
+from tastelab.config import RunConfig
+from tastelab.cost import estimate, total_petaflops
+from tastelab.data.catalog import PUBLISHED, PublishedSize, here
 from tastelab.data.order import fitting_and_validation
-from tastelab.stage import Stage
+from tastelab.experiment import Experiment, Size
+from tastelab.modeling.encoders import encoder_fingerprint, encoder_is_here, find_encoder
+from tastelab.results.store import RecordStore
+from tastelab.stage import Options, at_size, based, chosen_seeds, num_trials
 
 
-def describe(stage: Stage) -> str:
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a launch before it, without fetching anything."""
+
+    experiment: Experiment
+    options: Options
+    size: Size
+    base: RunConfig
+    data: str
+    """What is known of the data, in words."""
+    encoder: str
+    """What is known of the encoder, in words."""
+    num_train: int
+    """Training impressions before a cap."""
+    num_validation: int
+    num_reported: int
+    split: str
+    records: tuple[dict[str, Any], ...]
+    """Runs of this size on these data that were recorded."""
+
+    @property
+    def trials(self) -> int:
+        """Trials of the search."""
+        return num_trials(self.options, self.size, self.experiment) if self.experiment.search else 0
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the final runs."""
+        return chosen_seeds(self.options, self.size)
+
+
+def look_ahead(experiment: Experiment, options: Options) -> Outlook:
+    """Check a launch and gather what can be known of it here.
+
+    Raises:
+        ValueError: an option, path, name or size is wrong; one sentence says what to do.
+    """
+    size, experiment = at_size(experiment, options)
+    source = find_encoder(options.encoder or size.encoder)
+    named = options.data or size.dataset
+    data = here(named, options.cluster.home)
+    base = based(experiment, size, options, data.name if data else named, source.label)
+    check_configurations(experiment, base, options.cluster)
+    print_ = encoder_fingerprint(source.path) if encoder_is_here(source.path) else "not here yet"
+    encoder = f"{source.label} ({print_})"
+    if data is None:
+        facts = PUBLISHED.get(named, PublishedSize(0, 0))
+        validation = round(facts.train * base.data.validation_share)
+        words = f"{named} (not here yet, sizes as published)"
+        return Outlook(
+            experiment, options, size, base, words, encoder, facts.train - validation, validation, facts.dev, "dev", ()
+        )
+    fitting, validation_rows = fitting_and_validation(data, base.data)
+    split = "dev" if "dev" in data.splits and data.has_labels("dev") else "validation"
+    reported = data.num_impressions("dev") if split == "dev" else len(validation_rows)
+    store = RecordStore(options.cluster.reports)
+    records = tuple(r for r in store.load(experiment.name) if _same(r, options.size, data.fingerprint))
+    words = f"{data.name} ({data.fingerprint})"
+    validation = len(validation_rows)
+    return Outlook(experiment, options, size, base, words, encoder, len(fitting), validation, reported, split, records)
+
+
+def describe(outlook: Outlook) -> str:
     """Describe what a launch would do, without Ray."""
-    return "\n".join([*_cells(stage), "", *_batch(stage), "", *_resources(stage), "", *_cost(stage)])
+    parts = (_cells(outlook), _batch(outlook), _resources(outlook), _cost(outlook))
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
-def _cells(stage: Stage) -> list[str]:
-    experiment, rows = stage.experiment, list(stage.experiment.rows.values)
-    searched = f"{stage.num_trials} trials over {', '.join(experiment.space)}" if experiment.search else "no search"
+def _cells(outlook: Outlook) -> list[str]:
+    experiment, base, rows = outlook.experiment, outlook.base, list(outlook.experiment.rows.values)
+    searched = f"{outlook.trials} trials over {', '.join(experiment.space)}" if experiment.search else "no search"
     return [
-        f"{experiment.name}, size {stage.options.size}: {experiment.question.strip().splitlines()[0]}",
-        f"Data     {stage.data.name} ({stage.data.fingerprint}), reported on {stage.split}, "
-        f"{stage.base.evaluation.ties} ties, features {'+'.join(stage.base.data.features)}",
-        f"Encoder  {stage.base.model.encoder.name} ({stage.template.encoder_fingerprint})",
+        f"{experiment.name}, size {outlook.options.size}: {experiment.question.strip().splitlines()[0]}",
+        f"Data     {outlook.data}, reported on {outlook.split} ({outlook.num_reported:,} impressions), "
+        f"{base.evaluation.ties} ties, features {'+'.join(base.data.features)}",
+        f"Encoder  {outlook.encoder}",
         f"Search   {searched}",
-        f"Cells    {len(rows)} rows × {len(stage.seeds)} seeds = {len(rows) * len(stage.seeds)} final runs: "
+        f"Cells    {len(rows)} rows × {len(outlook.seeds)} seeds = {len(rows) * len(outlook.seeds)} final runs: "
         + ", ".join(rows),
         f"Baselines {', '.join(experiment.baselines)}",
     ]
 
 
-def _batch(stage: Stage) -> list[str]:
-    optim, places = stage.base.optim, stage.template.cluster
-    micro = batch_per_worker(optim.global_batch, places.workers, places.accumulation)
-    fitting, validation = fitting_and_validation(stage.data, stage.base.data)
-    steps = -(-len(fitting) // optim.global_batch) * optim.epochs
+def _batch(outlook: Outlook) -> list[str]:
+    lines = []
+    for label, config in _distinct_batches(outlook):
+        optim, places = config.optim, outlook.options.cluster
+        micro = batch_per_worker(optim.global_batch, places.workers, places.accumulation)
+        trained = min(outlook.num_train, config.data.train_impressions or outlook.num_train)
+        steps = -(-trained // optim.global_batch) * optim.epochs
+        lines.append(
+            f"Batch    {label}{optim.global_batch} impressions = {places.workers} workers × {places.accumulation} "
+            f"micro-steps × {micro}; {trained:,} training impressions × {optim.epochs} epochs = {steps:,} steps"
+        )
+    base = outlook.base
     return [
-        f"Batch    {optim.global_batch} impressions = {places.workers} workers × "
-        f"{places.accumulation} micro-steps × {micro}",
-        f"Steps    {len(fitting)} training impressions × {optim.epochs} epochs = {steps} steps; "
-        f"{len(validation)} validation impressions, {stage.base.evaluation.validations} validations",
+        *lines,
+        f"Sizes    history {base.data.max_history}, {base.data.sampler.num_candidates} candidates, "  # type: ignore[attr-defined]
+        f"texts of at most {base.data.max_tokens} tokens; {outlook.num_validation:,} validation impressions, "
+        f"{base.evaluation.validations} validations",
     ]
 
 
-def _resources(stage: Stage) -> list[str]:
-    chosen = stage.options.cluster
+def _distinct_batches(outlook: Outlook) -> list[tuple[str, RunConfig]]:
+    """Return a configuration for each way of batching, named by its rows unless all share one."""
+    found: dict[tuple[Any, ...], tuple[list[str], RunConfig]] = {}
+    for point in outlook.experiment.grid(outlook.base):
+        config = point.config
+        key = (config.optim.global_batch, config.optim.epochs, config.data.train_impressions)
+        found.setdefault(key, ([], config))[0].append(point.labels[outlook.experiment.group])
+    return [("" if len(found) == 1 else f"{', '.join(labels)}: ", config) for labels, config in found.values()]
+
+
+def _resources(outlook: Outlook) -> list[str]:
+    chosen = outlook.options.cluster
     if chosen.address:
         return [f"Cluster  {chosen.address}: its resources are read when it is joined"]
     cpus = float(local_cpus())
@@ -57,20 +148,31 @@ def _resources(stage: Stage) -> list[str]:
     ]
 
 
-def _cost(stage: Stage) -> list[str]:
-    runs = stage.num_trials * bool(stage.experiment.search) + len(stage.experiment.rows.values) * len(stage.seeds)
-    timed = [r for r in stage.store.load(stage.experiment.name) if _comparable(r, stage)]
-    if not timed:
+def _cost(outlook: Outlook) -> list[str]:
+    runs = outlook.trials + len(outlook.experiment.rows.values) * len(outlook.seeds)
+    timed = [r for r in outlook.records if r["role"] in ("search", "final") and r.get("wall_time_s")]
+    if timed:
+        mean_s = sum(r["wall_time_s"] for r in timed) / len(timed)
+        done = sum(1 for r in timed if r["status"] == "finished")
+        minutes = runs * mean_s / 60
+        return [f"Cost     {runs} runs × {mean_s:.0f} s ({len(timed)} recorded) = {minutes:.0f} min; {done} recorded"]
+    found = [
+        (point.labels[outlook.experiment.group], estimate(point.config, outlook.num_train, outlook.num_reported))
+        for point in outlook.experiment.grid(outlook.base)
+    ]
+    per_row = ", ".join(f"{label} {cost.petaflops:,.3g}" for label, cost in found if cost)
+    total = total_petaflops([cost for _, cost in found], len(outlook.seeds), outlook.trials)
+    if not per_row:
         return [f"Cost     {runs} runs; none of this size is recorded here yet, so their time is not known"]
-    mean_s = sum(r["wall_time_s"] for r in timed) / len(timed)
-    done = sum(1 for r in timed if r["status"] == "finished")
-    minutes = runs * mean_s / 60
-    return [f"Cost     {runs} runs × {mean_s:.0f} s ({len(timed)} recorded) = {minutes:.0f} min; {done} recorded"]
+    return [
+        f"Cost     {runs} runs, about {total:,.3g} PFLOP in all = {total / 0.1 / 3600:,.3g} GPU-hours at a sustained "
+        "100 TFLOP/s, an assumption; an upper bound, as if no item came twice in a batch",
+        f"         PFLOP of one run: {per_row}",
+    ]
 
 
-def _comparable(record: dict[str, Any], stage: Stage) -> bool:
-    same = record["size"] == stage.options.size and record["data"]["fingerprint"] == stage.data.fingerprint
-    return same and record["role"] != "baseline" and bool(record.get("wall_time_s"))
+def _same(record: dict[str, Any], size: str, fingerprint: str) -> bool:
+    return bool(record["size"] == size and record["data"]["fingerprint"] == fingerprint)
 
 
 def _num_gpus() -> int:

@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from tastelab.cluster.preflight import batch_per_worker, concurrency, local_cpus, worker_cpus
+from tastelab.checks import check_configurations, check_on_encoder, reachable
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.tables import PreparedData
-from tastelab.data.tokens import build_store, check_features, store_path
-from tastelab.experiment import Choice, Experiment, Given, Point, Size, Space
-from tastelab.losses.objective import check_temperature
-from tastelab.modeling.encoders import encoder_fingerprint, encoder_width, find_encoder, load_tokenizer
+from tastelab.data.tokens import build_store, store_path
+from tastelab.data.words import load_words, prepare_words
+from tastelab.experiment import Experiment, Point, Size
+from tastelab.modeling.encoders import (
+    EncoderSource,
+    encoder_facts,
+    encoder_fingerprint,
+    find_encoder,
+    load_tokenizer,
+)
 from tastelab.results.record import Recorder
 from tastelab.results.store import RecordStore, check_writable
-from tastelab.training.job import Job
+from tastelab.training.job import Job, Reading, reading_key
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,12 @@ class Stage:
     @property
     def num_trials(self) -> int:
         """Trials of the search, in all; at least one per row."""
-        return max(self.options.trials or self.size.trials, len(self.experiment.rows.values))
+        return num_trials(self.options, self.size, self.experiment)
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the final runs."""
-        return tuple(range(self.options.seeds)) if self.options.seeds else self.size.seeds
+        return chosen_seeds(self.options, self.size)
 
     @property
     def split(self) -> str:
@@ -74,73 +78,78 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     Raises:
         ValueError: an option, path, name or size is wrong; one sentence says what to do.
     """
-    size = experiment.size(options.size)
     cluster = options.cluster
     check_writable(cluster.reports)
     _check_home(cluster.home)
+    size, experiment = at_size(experiment, options)
     source = find_encoder(options.encoder or size.encoder)
     named = options.data or size.dataset
-    _check(experiment, experiment.based(size, named, source.label), cluster, source.path)
+    check_configurations(experiment, based(experiment, size, options, named, source.label), cluster)
+    encoders = _encoders(experiment, based(experiment, size, options, named, source.label), source)
     data = resolve(named, cluster.home)
-    base = experiment.based(size, data.name, source.label)
-    if options.train_impressions is not None:
-        base = replace_at(base, {"data.train_impressions": options.train_impressions})
-    fitting_and_validation(data, base.data)
-    fingerprint = encoder_fingerprint(source.path)
-    store = store_path(data, base.data.features, base.data.max_tokens, source.label, fingerprint)
-    build_store(data, base.data.features, base.data.max_tokens, store, load_tokenizer(source.path))
-    template = Job("", base, _absolute(cluster), data.path.resolve(), store.resolve(), source.path, fingerprint)
-    about = {"name": data.name, "fingerprint": data.fingerprint} | _known(data, base)
-    encoder = {"name": source.label, "fingerprint": fingerprint}
-    recorder = Recorder(experiment.name, options.size, experiment.group, about, encoder)
+    base = based(experiment, size, options, data.name, source.label)
+    configs = [base, *(point.config for point in experiment.grid(base))]
+    for config in configs:
+        fitting_and_validation(data, config.data)
+    readings: dict[str, Reading] = {}
+    for config in configs:
+        key = reading_key(config)
+        readings[key] = readings.get(key) or _reading(config, data, encoders, cluster)
+    first = readings[reading_key(base)]
+    template = Job("", base, _absolute(cluster), data.path.resolve(), **vars(first), readings=readings)
+    about = {"name": data.name, "fingerprint": data.fingerprint} | _known(data)
+    recorder = Recorder(experiment.name, options.size, experiment.group, about)
     return Stage(experiment, options, size, base, data, template, RecordStore(cluster.reports), recorder)
 
 
-def _check(experiment: Experiment, base: RunConfig, cluster: ClusterConfig, encoder_path: str) -> None:
-    batch_per_worker(base.optim.global_batch, cluster.workers, cluster.accumulation)
-    _check_room(cluster)
-    check_temperature(base.objective.temperature, base.objective.learnable_temperature)
-    check_features(base.data.features)
-    if base.optim.learning_rate <= 0:
-        raise ValueError(f"The learning rate is {base.optim.learning_rate}: choose a number above 0.")
-    width = encoder_width(encoder_path)
-    base.model.adaptation.check(width)  # type: ignore[attr-defined]
-    for path, space in experiment.space.items():
-        for value in _values(space):
-            if path == "model.adaptation":
-                value.check(width)
-            if path == "objective.temperature":
-                check_temperature(value)
-    _check_contrast(base, cluster)
+def num_trials(options: Options, size: Size, experiment: Experiment) -> int:
+    """Return the trials of the search, in all; at least one per row."""
+    return max(options.trials or size.trials, len(experiment.rows.values))
 
 
-def _check_room(cluster: ClusterConfig) -> None:
-    if cluster.address is None:  # what a running cluster has is known when it is joined
-        cpus = worker_cpus(local_cpus(), cluster.workers, cluster.cpus_per_worker)
-        gpus = float(torch.cuda.device_count())
-        concurrency(local_cpus(), gpus, cluster.workers, cpus, cluster.gpus_per_worker)
+def chosen_seeds(options: Options, size: Size) -> tuple[int, ...]:
+    """Return the seeds of the final runs."""
+    return tuple(range(options.seeds)) if options.seeds else size.seeds
 
 
-def _check_contrast(base: RunConfig, cluster: ClusterConfig) -> None:
-    micro_step = base.optim.global_batch // cluster.accumulation
-    contrast = base.objective.contrast_size or base.optim.global_batch
-    coupled = [a for a in base.objective.auxiliaries if getattr(a, "coupled", False)]
-    if coupled and (contrast > micro_step or micro_step % contrast):
-        raise ValueError(
-            f"{coupled[0].name} couples {contrast} impressions, but a micro-step holds {micro_step}: "
-            f"set contrast_size to a divisor of {micro_step}, or use fewer accumulation steps."
-        )
+def at_size(experiment: Experiment, options: Options) -> tuple[Size, Experiment]:
+    """Return the size that was asked for, and the experiment with the rows that it runs."""
+    size = experiment.size(options.size)
+    return size, experiment.at(size)
 
 
-def _values(space: Space) -> list[Any]:
-    if isinstance(space, Choice):
-        return list(space.values.values())
-    if isinstance(space, Given):
-        return [value for case in (*space.cases.values(), space.otherwise) for value in _values(case)]
-    return [space.low, space.high]
+def based(experiment: Experiment, size: Size, options: Options, dataset: str, encoder: str) -> RunConfig:
+    """Return the base configuration of a launch."""
+    base = experiment.based(size, dataset, encoder)
+    asked = {} if options.train_impressions is None else {"data.train_impressions": options.train_impressions}
+    return replace_at(base, asked)
 
 
-def _known(data: PreparedData, base: RunConfig) -> dict[str, Any]:
+def _encoders(experiment: Experiment, base: RunConfig, source: EncoderSource) -> dict[str, str]:
+    """Find every encoder that a row names; return folder or hub id by name."""
+    names = {point.config.model.encoder.name for point in experiment.grid(base)} - {source.label}
+    paths = {source.label: source.path} | {name: find_encoder(name).path for name in sorted(names)}
+    facts = {name: encoder_facts(path) for name, path in paths.items()}  # a hub id that is not to be had fails here
+    for point in experiment.grid(base):
+        for config in reachable(experiment, point.config):
+            check_on_encoder(config, facts[config.model.encoder.name])
+    return paths
+
+
+def _reading(config: RunConfig, data: PreparedData, encoders: dict[str, str], cluster: ClusterConfig) -> Reading:
+    """Tokenise the items as a run reads them, unless they are."""
+    reads, name = config.data, config.model.encoder.name
+    if config.model.architecture.tokens == "words":  # type: ignore[attr-defined]
+        folder, fingerprint = prepare_words(data, reads.features, reads.max_tokens, cluster.glove)
+        build_store(data, reads.features, reads.max_tokens, folder / "store", load_words(folder))
+        return Reading((folder / "store").resolve(), str(folder.resolve()), fingerprint)
+    path, fingerprint = encoders[name], encoder_fingerprint(encoders[name])
+    store = store_path(data, reads.features, reads.max_tokens, name, fingerprint)
+    build_store(data, reads.features, reads.max_tokens, store, load_tokenizer(path))
+    return Reading(store.resolve(), path, fingerprint)
+
+
+def _known(data: PreparedData) -> dict[str, Any]:
     best = data.meta.get("known", {}).get("best_auc", {})
     return {"best_auc": best["dev"]} if isinstance(best, dict) and "dev" in best else {}
 

@@ -112,7 +112,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_a_wrong_option_of_an_experiment(
     sweep: ModuleType, places: dict[str, str], wrong: dict[str, Any], expected: str, dry_run: bool
 ) -> None:
-    options = places | {"--smoke": True} | wrong | ({"--dry-run": True} if dry_run else {})
+    options = places | {"--smoke": True, "--workers": 2} | wrong | ({"--dry-run": True} if dry_run else {})
     assert re.search(expected, sentence(launch(sweep.experiment, options)))
     assert not list(Path(places["--reports"]).rglob("*.jsonl"))
 

@@ -166,7 +166,8 @@ def test_continuous_integration_runs_the_tests_from_anywhere(
         pytest.skip("make is not installed")
     checkout, data = tmp_path / "a checkout", tmp_path / "shared" / "data"
     script(checkout / ".ci" / "run", (ROOT / ".ci" / "run").read_text())
-    (checkout / "Makefile").write_text('test:\n\t@echo "$$PWD|$$TASTELAB_TEST_DATA|$$HF_HUB_OFFLINE"\n')
+    targets = 'report:\n\t@echo "report $(ARGS)"\ntest:\n\t@echo "$$PWD|$$TASTELAB_TEST_DATA|$$HF_HUB_OFFLINE"\n'
+    (checkout / "Makefile").write_text(targets)
     if with_data:
         data.mkdir(parents=True)
     environment = {name: value for name, value in os.environ.items() if name != "TASTELAB_TEST_DATA"}
@@ -174,7 +175,7 @@ def test_continuous_integration_runs_the_tests_from_anywhere(
     command = ["bash", str(checkout / ".ci" / "run")]
     shown = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=True)
     expected = preset or (str(data) if with_data else "")
-    assert f"{checkout}|{expected}|1" in shown.stdout.splitlines()
+    assert shown.stdout.splitlines() == ["report --check", f"{checkout}|{expected}|1"]
 
 
 def test_hooks_use_tools_that_the_environment_has() -> None:

@@ -13,7 +13,7 @@ from tastelab import presets
 from tastelab.config import ClusterConfig
 from tastelab.data.tables import DatasetWriter, PreparedData
 from tastelab.experiment import Choice, Experiment, Float, Point, Size
-from tastelab.plan import describe
+from tastelab.plan import describe, look_ahead
 from tastelab.results.store import RecordStore
 from tastelab.stage import Options, Stage, point_label, prepare
 
@@ -96,14 +96,15 @@ def test_the_token_store_is_built_once(options: Options) -> None:
 
 def test_the_plan_of_a_dry_run_names_cells_batches_steps_and_cost(options: Options) -> None:
     stage = staged(options)
-    plan = describe(stage)
+    plan = describe(look_ahead(EXPERIMENT, options))
     for part in (
         "ranks, size default: Which rank?\n",
         f"Data     tiny ({stage.data.fingerprint}), reported on dev",
         "7 trials over model.adaptation, objective.temperature",
         "3 rows × 2 seeds = 6 final runs: full, LoRA r=2, LoRA r=4",
         "16 impressions = 2 workers × 1 micro-steps × 8",
-        "180 training impressions × 1 epochs = 12 steps; 20 validation impressions",
+        "180 training impressions × 1 epochs = 12 steps\n",
+        "20 validation impressions",
         "2 workers × 0.1 CPU",
         "13 runs; none of this size is recorded here yet",
     ):
@@ -122,7 +123,8 @@ def test_the_cost_of_a_dry_run_comes_from_records_of_its_size_and_data(options: 
     add(1, "default", 20.0)
     add(2, "default", 40.0)
     add(3, "smoke", 5_000.0)
-    assert "13 runs × 30 s (2 recorded) = 6 min; 2 recorded" in describe(stage)
+    plan = describe(look_ahead(EXPERIMENT, options))
+    assert "13 runs × 30 s (2 recorded) = 6 min; 2 recorded" in plan
 
 
 def test_a_point_is_named_by_its_row_and_what_else_was_drawn() -> None:

@@ -20,6 +20,7 @@ from tastelab.training.job import Job
 from tastelab.training.loop import Scalars
 from tastelab.training.module import TrainingModule
 from tastelab.training.run import run
+from tastelab.training.sparse import ignore_tables
 
 PREFETCH_BATCHES = 4
 
@@ -37,6 +38,7 @@ class RaySession:
 
     def wrap(self, module: TrainingModule) -> nn.Module:
         """Move the module to the device and wrap it in DDP where there is more than one worker."""
+        ignore_tables(module)
         wrapped: nn.Module = ray.train.torch.prepare_model(module)
         return wrapped
 

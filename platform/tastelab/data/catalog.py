@@ -39,6 +39,18 @@ MIND: Mapping[str, Mapping[str, Expected]] = {
 
 
 @dataclass(frozen=True)
+class PublishedSize:
+    """Impressions of a data set that may not be here yet."""
+
+    train: int
+    dev: int
+
+
+PUBLISHED = {"mind-small": PublishedSize(156_965, 73_152), "mind-large": PublishedSize(2_232_748, 376_471)}
+"""Impressions as their publishers count them."""
+
+
+@dataclass(frozen=True)
 class Options:
     """How to fetch and prepare; of no effect on what is cached already unless `force`."""
 
@@ -75,6 +87,13 @@ def resolve(data: str, home: Path, *, progress: bool = True, options: Options | 
         f"'{data}' is neither a known data set ({', '.join(names())}) nor a folder: "
         f"pass one of these names, a prepared folder, or a folder that holds {HOLDS}."
     )
+
+
+def here(data: str, home: Path) -> PreparedData | None:
+    """Return what `resolve` would, or None where that means a download."""
+    if data in MIND:
+        return _cached(home / "datasets" / data, Options())
+    return resolve(data, home)
 
 
 def names() -> list[str]:

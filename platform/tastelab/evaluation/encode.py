@@ -1,8 +1,9 @@
-"""Item texts → item vectors: every item once, split over the workers."""
+"""Item texts → items as a ranker knows them: every item once, split over the workers."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from tastelab.data.tokens import TokenStore
 from tastelab.evaluation.collectives import gather_ragged, rank, world_size
+from tastelab.modeling.items import Items
 from tastelab.modeling.ranker import Ranker
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 ITEMS_PER_CALL = 2_048
 
 
@@ -35,28 +38,57 @@ def has_bf16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-@torch.inference_mode()
-def encode_items(ranker: Ranker, store: TokenStore, items: Ints, device: torch.device, precision: str) -> Tensor:
-    """Encode the given item rows with every worker doing its share.
+@torch.no_grad()  # not inference mode: what frozen layers leave behind is trained on later
+def encode_items(
+    ranker: Ranker,
+    store: TokenStore,
+    items: Ints,
+    device: torch.device,
+    precision: str,
+    wanted: Bools | None = None,
+) -> Items:
+    """Represent the given item rows with every worker doing its share.
+
+    Args:
+        ranker: the model.
+        store: tokens of the items.
+        items: distinct item rows.
+        device: where the model is.
+        precision: see `autocast`.
+        wanted: which of the items the model has to compute alone; None means all.
 
     Returns:
-        `vectors_ND` float32 on `device`, in the order of `items`, the same on every worker.
+        The items in the order of `items`, the same on every worker.
     """
     by_length = np.argsort(-store.lengths[items], kind="stable")
     order = np.concatenate([by_length[r :: world_size()] for r in range(world_size())])
-    mine = items[by_length[rank() :: world_size()]]
-    vectors = [
-        _encode(ranker, store, mine[start : start + ITEMS_PER_CALL], device, precision)
-        for start in range(0, len(mine), ITEMS_PER_CALL)
-    ]
-    local = torch.cat(vectors) if vectors else torch.zeros((0, ranker.width), device=device)
-    gathered_ND = torch.cat(gather_ragged(local))
-    vectors_ND = torch.empty_like(gathered_ND)
-    vectors_ND[torch.from_numpy(order).to(device)] = gathered_ND
-    return vectors_ND
+    mine = by_length[rank() :: world_size()]
+    parts = []
+    for start in range(0, max(1, len(mine)), ITEMS_PER_CALL):
+        chosen = mine[start : start + ITEMS_PER_CALL]
+        tokens_UT, mask_UT = (torch.from_numpy(array).to(device) for array in store.gather(items[chosen]))
+        ids_U = torch.from_numpy(items[chosen]).to(device)
+        wanted_U = None if wanted is None else torch.from_numpy(wanted[chosen]).to(device)
+        with autocast(precision, device):
+            parts.append(ranker.represent(ids_U, tokens_UT, mask_UT, wanted_U))
+    place = torch.empty(len(order), dtype=torch.int64)
+    place[torch.from_numpy(order)] = torch.arange(len(order))
+    return _gathered(Items.concatenate(parts), store, items[order], device).select(place.to(device))
 
 
-def _encode(ranker: Ranker, store: TokenStore, items: Ints, device: torch.device, precision: str) -> Tensor:
+def _gathered(local: Items, store: TokenStore, items: Ints, device: torch.device) -> Items:
+    """Join the workers' items, in rank order; tokens are read from the store, which every worker has."""
     tokens_UT, mask_UT = (torch.from_numpy(array).to(device) for array in store.gather(items))
-    with autocast(precision, device):
-        return ranker.encode_items(tokens_UT, mask_UT).float()
+
+    def joined(values: Tensor | None) -> Tensor | None:
+        return None if values is None else torch.cat(gather_ragged(values))
+
+    return dataclasses.replace(
+        local,
+        ids_U=torch.from_numpy(items).to(device),
+        tokens_UT=tokens_UT,
+        mask_UT=mask_UT,
+        vectors_UD=joined(local.vectors_UD),
+        token_vectors_MD=joined(local.token_vectors_MD),
+        num_tokens_U=joined(local.num_tokens_U),
+    )

@@ -6,6 +6,7 @@ padded chunks. There is no loop over impressions.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
 from tastelab.data.order import RowGroup, row_groups
 from tastelab.data.ragged import flat, last_slots, padded
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import TokenStore
 from tastelab.evaluation.collectives import gather_objects, rank, world_size
-from tastelab.evaluation.encode import encode_items
+from tastelab.evaluation.encode import autocast, encode_items
+from tastelab.evaluation.whitening import Whitening
 from tastelab.metrics import ranking
+from tastelab.modeling.items import Items, Slots
 from tastelab.modeling.ranker import Ranker
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 CHUNK_FLOATS = 16_000_000
 """Floats of gathered item vectors in one scoring chunk: 64 MB."""
@@ -69,6 +72,7 @@ def evaluate(
     ties: str = "expected",
     device: torch.device | None = None,
     precision: str = "auto",
+    whitening: Whitening | None = None,
 ) -> Evaluation:
     """Measure a model on the labelled impressions of a split (methods.md §1).
 
@@ -83,13 +87,14 @@ def evaluate(
         ties: "expected" or "official", see `metrics.ranking.per_impression`.
         device: where the model is; None asks the model.
         precision: of the encoder's matrix products; scores are always float32 or better.
+        whitening: transform of the item vectors, if any (methods.md §5).
 
     Returns:
         The evaluation of all impressions, the same on every worker.
     """
     if not data.has_labels(split):
         raise ValueError(no_labels(data, split))
-    scored = score_split(ranker, data, store, split, rows, max_history, device, precision)
+    scored = score_split(ranker, data, store, split, rows, max_history, device, precision, whitening)
     assert scored.labels is not None
     local = ranking.per_impression(scored.scores, scored.labels, scored.offsets, ks=tuple(ks), ties=ties)
     counted = ranking.counts(scored.labels, scored.offsets, scored.history_lengths)
@@ -104,7 +109,7 @@ def no_labels(data: PreparedData, split: str) -> str:
     return f"The {split} split of '{data.name}' has no labels: score it with `tastelab submit` instead."
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_split(
     ranker: Ranker,
     data: PreparedData,
@@ -114,37 +119,47 @@ def score_split(
     max_history: int = 50,
     device: torch.device | None = None,
     precision: str = "auto",
+    whitening: Whitening | None = None,
 ) -> Scored:
     """Score every candidate of this worker's contiguous part of a split's impressions."""
     device = device or next(ranker.parameters()).device
     was_training = ranker.training
     ranker.eval()
     rows = np.arange(data.num_impressions(split)) if rows is None else rows
-    groups = row_groups(data, split, rows)
-    items = _items_of(groups, max_history, data.num_items)
-    vectors_ND = encode_items(ranker, store, items, device, precision)
+    rows_of_items, wanted = _items_of(row_groups(data, split, rows), max_history, data.num_items)
+    alone = None if ranker.item_vectors == "all" else wanted
+    items = encode_items(ranker, store, rows_of_items, device, precision, alone)
+    if whitening is not None:
+        assert items.vectors_UD is not None
+        items = dataclasses.replace(items, vectors_UD=whitening(items.vectors_UD))
     place = np.zeros(data.num_items, np.int64)
-    place[items] = np.arange(len(items))
+    place[rows_of_items] = np.arange(len(rows_of_items))
+    scorer = _Scorer(ranker, items, place, max_history, device, precision)
     mine = np.array_split(rows, world_size())[rank()]
-    parts = [
-        _score_group(ranker, group, vectors_ND, place, max_history, device) for group in row_groups(data, split, mine)
-    ]
+    parts = [scorer.score_group(group) for group in row_groups(data, split, mine)]
     ranker.train(was_training)
     return _concatenate(mine, parts)
 
 
-def _items_of(groups: list[RowGroup], max_history: int, num_items: int) -> Ints:
-    """Item rows that the impressions name, sorted."""
-    seen = np.zeros(num_items, np.bool_)
-    for table in _tables(groups, ["history", "candidates"]):
+def items_of(data: PreparedData, split: str, rows: Ints, max_history: int) -> Ints:
+    """Return the item rows that some impressions name, sorted."""
+    return _items_of(row_groups(data, split, rows), max_history, data.num_items)[0]
+
+
+def _items_of(groups: list[RowGroup], max_history: int, num_items: int) -> tuple[Ints, Bools]:
+    """Item rows that the impressions name, sorted, and which of them are a candidate anywhere."""
+    clicked, shown = np.zeros(num_items, np.bool_), np.zeros(num_items, np.bool_)
+    for table in tables(groups, ["history", "candidates"]):
         history, offsets = flat(table["history"])
         position_BH, mask_BH = last_slots(offsets, max_history)
-        seen[history[position_BH[mask_BH]]] = True
-        seen[flat(table["candidates"])[0]] = True
-    return np.flatnonzero(seen)
+        clicked[history[position_BH[mask_BH]]] = True
+        shown[flat(table["candidates"])[0]] = True
+    rows = np.flatnonzero(clicked | shown)
+    return rows, shown[rows]
 
 
-def _tables(groups: list[RowGroup], columns: list[str]) -> Iterator[Any]:
+def tables(groups: list[RowGroup], columns: list[str]) -> Iterator[Any]:
+    """Read columns of the rows of each group in turn."""
     for group in groups:
         with pq.ParquetFile(group.file) as file:
             yield file.read_row_group(group.index, columns).take(group.rows)
@@ -153,29 +168,40 @@ def _tables(groups: list[RowGroup], columns: list[str]) -> Iterator[Any]:
 Part = tuple[Floats, Ints, Ints | None, Ints]
 
 
-def _score_group(
-    ranker: Ranker, group: RowGroup, vectors_ND: Tensor, place: Ints, max_history: int, device: torch.device
-) -> Part:
-    table = next(_tables([group], ["history", "candidates", "labels"]))
-    candidates, offsets = flat(table["candidates"])
-    history, history_offsets = flat(table["history"])
-    labels = None if table["labels"].null_count else flat(table["labels"])[0]
-    history_BH, history_mask_BH = padded(history, history_offsets, max_history)
-    sizes = np.diff(offsets)
-    scores = np.zeros(len(candidates), np.float64)
-    by_size = np.argsort(sizes, kind="stable")  # impressions of like size share a chunk, so padding costs little
-    for chunk in _chunks(by_size, sizes, history_BH.shape[1], vectors_ND.shape[1]):
-        slots_C = np.arange(int(sizes[chunk].max(initial=1)))
-        mask_BC = slots_C < sizes[chunk][:, None]
-        position_BC = np.where(mask_BC, offsets[:-1][chunk][:, None] + slots_C, 0)
-        index_BH, index_BC = place[history_BH[chunk]], place[candidates[position_BC]]
-        scores_BC = ranker.score(
-            vectors_ND[torch.from_numpy(index_BH).to(device)],
-            torch.from_numpy(history_mask_BH[chunk]).to(device),
-            vectors_ND[torch.from_numpy(index_BC).to(device)],
-        )
-        scores[position_BC[mask_BC]] = scores_BC.double().cpu().numpy()[mask_BC]
-    return scores, sizes, labels, np.diff(history_offsets)
+@dataclass(frozen=True)
+class _Scorer:
+    """What every group of impressions is scored with."""
+
+    ranker: Ranker
+    items: Items
+    place: Ints
+    """Position of each item row in `items`."""
+    max_history: int
+    device: torch.device
+    precision: str
+
+    def score_group(self, group: RowGroup) -> Part:
+        """Score the impressions of one row group in padded chunks."""
+        table = next(tables([group], ["history", "candidates", "labels"]))
+        candidates, offsets = flat(table["candidates"])
+        history, history_offsets = flat(table["history"])
+        labels = None if table["labels"].null_count else flat(table["labels"])[0]
+        history_BH, history_mask_BH = padded(history, history_offsets, self.max_history)
+        sizes = np.diff(offsets)
+        scores = np.zeros(len(candidates), np.float64)
+        by_size = np.argsort(sizes, kind="stable")  # impressions of like size share a chunk, so padding costs little
+        for chunk in _chunks(by_size, sizes, history_BH.shape[1], self.ranker.width):
+            slots_C = np.arange(int(sizes[chunk].max(initial=1)))
+            mask_BC = slots_C < sizes[chunk][:, None]
+            position_BC = np.where(mask_BC, offsets[:-1][chunk][:, None] + slots_C, 0)
+            index_BC = self.place[candidates[position_BC]]
+            slots = (self.place[history_BH[chunk]], history_mask_BH[chunk], index_BC, mask_BC)
+            with autocast(self.precision, self.device):
+                scores_BC = self.ranker.score(
+                    self.items, Slots(*(torch.from_numpy(array).to(self.device) for array in slots))
+                )
+            scores[position_BC[mask_BC]] = scores_BC.double().cpu().numpy()[mask_BC]
+        return scores, sizes, labels, np.diff(history_offsets)
 
 
 def _chunks(by_size: Ints, sizes: Ints, num_history: int, width: int) -> Iterator[Ints]:

@@ -5,6 +5,7 @@ Shape letters: B impressions, C candidate slots, H history slots, G groups of im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor
@@ -17,6 +18,8 @@ class RankingLoss(Loss):
 
     single_positive: ClassVar[bool] = False
     """Whether the loss is defined for exactly one positive, so that the sampler has to draw one."""
+    learned: ClassVar[Mapping[str, float]] = {}
+    """Scalars that are trained with the model, by name, and where each starts; `__call__` takes them by keyword."""
 
     def __call__(self, scores_BC: Tensor, labels_BC: Tensor, mask_BC: Tensor, temperature: Tensor | float) -> Tensor:
         """Return loss_B in float32, 0 where a row has no valid positive; masked slots never enter it."""

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from tastelab.config import Architecture, ModelConfig
+from tastelab.modeling.items import Items, Slots
 from tastelab.modeling.lora import EncoderAdaptation
 from tastelab.modeling.pooling import ItemPooling
-from tastelab.modeling.ranker import Ranker, RankerArchitecture, RankerOutput
+from tastelab.modeling.ranker import Ranker, RankerArchitecture, Resources
 from tastelab.modeling.scorers import VectorScorer
 from tastelab.modeling.text_encoder import TextEncoder, load_text_encoder
-from tastelab.schema import Batch
 
 
 @Architecture.register("bi_encoder")
@@ -26,10 +26,9 @@ from tastelab.schema import Batch
 class BiEncoder(RankerArchitecture):
     """Items alone; pooled history against candidate."""
 
-    def build(self, config: ModelConfig, encoder_path: str, token_budget: int) -> Ranker:
+    def build(self, config: ModelConfig, resources: Resources) -> Ranker:
         """Load the encoder, adapt it, and add pooling and scorer."""
-        encoder = load_text_encoder(config.encoder, encoder_path, token_budget)
-        cast(EncoderAdaptation, config.adaptation).apply(encoder.backbone)
+        encoder = load_adapted_encoder(config, resources)
         pooling = cast(ItemPooling, config.pooling).build(encoder.width)
         scorer = cast(VectorScorer, config.scorer).build(encoder.width)
         return BiEncoderRanker(encoder, pooling, scorer)
@@ -50,22 +49,31 @@ class BiEncoderRanker(Ranker):
         """Length of an item vector."""
         return self.encoder.width
 
-    def encode_items(self, tokens_UT: Tensor, mask_UT: Tensor) -> Tensor:
-        """Encode items to float32 unit vectors (U, D)."""
-        vectors_UD: Tensor = self.encoder(tokens_UT, mask_UT)
-        return vectors_UD
+    def represent(self, ids_U: Tensor, tokens_UT: Tensor, mask_UT: Tensor, wanted_U: Tensor | None = None) -> Items:
+        """Encode items to float32 unit vectors; see `Ranker.represent`."""
+        return Items(ids_U, tokens_UT, mask_UT, self.encoder(tokens_UT, mask_UT, ids_U))
 
-    def score(self, history_BHD: Tensor, history_mask_BH: Tensor, candidates_BCD: Tensor) -> Tensor:
-        """Score candidates against histories of item vectors, in float32 whatever autocast says: scores_BC."""
-        # bf16 scores of one impression would tie, and 8 bits of a cosine over temperature .05 are a coarse loss.
-        with torch.autocast(history_BHD.device.type, enabled=False):
-            scores_BC: Tensor = self.pooling(history_BHD, history_mask_BH, candidates_BCD, self.scorer)
-        return scores_BC
+    def score(self, items: Items, slots: Slots) -> Tensor:
+        """Score candidates against pooled histories: scores_BC."""
+        assert items.vectors_UD is not None
+        return pooled_scores(self.pooling, self.scorer, items.vectors_UD, slots)
 
-    def forward(self, batch: Batch) -> RankerOutput:
-        """Encode each distinct item once, gather the slots and score."""
-        items_UD = self.encode_items(batch.item_tokens_UT, batch.item_mask_UT)
-        history_BHD = embedding(batch.history_index_BH, items_UD)
-        candidates_BCD = embedding(batch.candidate_index_BC, items_UD)
-        scores_BC = self.score(history_BHD, batch.history_mask_BH, candidates_BCD)
-        return RankerOutput(scores_BC, items_UD, history_BHD, candidates_BCD)
+
+def pooled_scores(pooling: nn.Module, scorer: nn.Module, vectors_UD: Tensor, slots: Slots) -> Tensor:
+    """Gather the slots' vectors and score candidates against the pooled history, in float32: scores_BC."""
+    history_BHD = embedding(slots.history_index_BH, vectors_UD)
+    candidates_BCD = embedding(slots.candidate_index_BC, vectors_UD)
+    # bf16 scores of one impression would tie, and 8 bits of a cosine over temperature .05 are a coarse loss.
+    with torch.autocast(vectors_UD.device.type, enabled=False):
+        scores_BC: Tensor = pooling(history_BHD, slots.history_mask_BH, candidates_BCD, scorer)
+    return scores_BC
+
+
+def load_adapted_encoder(config: ModelConfig, resources: Resources) -> TextEncoder:
+    """Load the encoder of a configuration and set what of it is trained; frozen layers' outputs are kept for reuse."""
+    encoder = load_text_encoder(config.encoder, resources.encoder_path, resources.token_budget)
+    adaptation = cast(EncoderAdaptation, config.adaptation)
+    adaptation.apply(encoder.backbone)
+    if resources.reuse_mb and config.encoder.dropout == 0.0:
+        encoder.reuse(adaptation.num_frozen(encoder.backbone), resources.reuse_mb)
+    return encoder

@@ -107,11 +107,36 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def encoder_width(path: str) -> int:
-    """Return the width of the encoder's vectors from its configuration, without loading weights."""
+@dataclass(frozen=True)
+class EncoderFacts:
+    """What an encoder's configuration says of it."""
+
+    width: int
+    num_layers: int | None
+    max_tokens: int
+    """Longest sequence in tokens."""
+
+
+def encoder_facts(path: str) -> EncoderFacts:
+    """Read an encoder's facts from its configuration, without loading weights."""
     from transformers import AutoConfig
 
-    return int(AutoConfig.from_pretrained(encoder_folder(path), local_files_only=True).hidden_size)
+    config = AutoConfig.from_pretrained(encoder_folder(path), local_files_only=True)
+    layers = getattr(config, "num_hidden_layers", None)
+    return EncoderFacts(int(config.hidden_size), layers, int(getattr(config, "max_position_embeddings", 0) or 10**6))
+
+
+def encoder_is_here(path: str) -> bool:
+    """Tell whether an encoder can be loaded without asking the network."""
+    from huggingface_hub import snapshot_download
+
+    if Path(path).expanduser().is_dir():
+        return True
+    try:
+        snapshot_download(path, allow_patterns=HUB_FILES, local_files_only=True)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _packaged_folder(name: str) -> Path:

@@ -32,6 +32,10 @@ class EncoderAdaptation(Adaptation):
         """Set what is trained, in place; adapters are added where the adaptation has any."""
         raise NotImplementedError
 
+    def num_frozen(self, backbone: PreTrainedModel) -> int:
+        """Count the lowest blocks that stay as pre-trained, embeddings below them included."""
+        return 0
+
 
 @Adaptation.register("full")
 @dataclass(frozen=True)
@@ -55,12 +59,16 @@ class FullFineTuning(EncoderAdaptation):
         """Train all but the word embeddings and the lowest `round(share · blocks)` blocks."""
         backbone.requires_grad_(True)
         stack = blocks(backbone)
-        num_frozen = round(self.frozen_layers_share * len(stack))
+        num_frozen = self.num_frozen(backbone)
         if num_frozen:
-            _embeddings(backbone).requires_grad_(False)
+            embeddings(backbone).requires_grad_(False)
         for block in stack[:num_frozen]:
             block.requires_grad_(False)
         backbone.get_input_embeddings().requires_grad_(False)
+
+    def num_frozen(self, backbone: PreTrainedModel) -> int:
+        """Return `round(share · blocks)`."""
+        return round(self.frozen_layers_share * len(blocks(backbone)))
 
 
 @Adaptation.register("lora")
@@ -134,6 +142,10 @@ class Frozen(EncoderAdaptation):
         """Freeze every parameter of the encoder."""
         backbone.requires_grad_(False)
 
+    def num_frozen(self, backbone: PreTrainedModel) -> int:
+        """All blocks."""
+        return len(blocks(backbone))
+
 
 def linear_layers(backbone: PreTrainedModel) -> list[str]:
     """Return the full names of all linear layers inside the encoder's blocks.
@@ -160,7 +172,7 @@ def merge(backbone: PreTrainedModel) -> PreTrainedModel:
     return backbone
 
 
-def _embeddings(backbone: PreTrainedModel) -> nn.Module:
+def embeddings(backbone: PreTrainedModel) -> nn.Module:
     """Return everything below the first block: the part of the encoder that holds the word embeddings."""
     words: nn.Module = backbone.get_input_embeddings()
     return next((part for part in backbone.children() if any(inner is words for inner in part.modules())), words)

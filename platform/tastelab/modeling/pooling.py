@@ -22,6 +22,9 @@ from tastelab.config import Pooling
 class ItemPooling(Pooling):
     """What every pooling offers: `module(history_BHD, history_mask_BH, candidates_BCD, scorer) -> scores_BC`."""
 
+    def check(self, width: int, max_history: int) -> None:
+        """Raise `ValueError` if vectors of this width or histories of this length cannot be pooled."""
+
     def build(self, width: int) -> nn.Module:
         """Build the module for vectors of `width`."""
         raise NotImplementedError
@@ -87,7 +90,7 @@ class MeanPool(nn.Module):
     def forward(self, history_BHD: Tensor, mask_BH: Tensor, candidates_BCD: Tensor, scorer: nn.Module) -> Tensor:
         """Return scores_BC."""
         users_BD = mean_users(history_BHD, mask_BH)
-        scores_BC: Tensor = scorer(_or_empty(users_BD, self.empty_D, mask_BH).unsqueeze(1), candidates_BCD)
+        scores_BC: Tensor = scorer(or_empty(users_BD, self.empty_D, mask_BH).unsqueeze(1), candidates_BCD)
         return scores_BC
 
 
@@ -103,7 +106,7 @@ class TopKPool(nn.Module):
     def forward(self, history_BHD: Tensor, mask_BH: Tensor, candidates_BCD: Tensor, scorer: nn.Module) -> Tensor:
         """Return scores_BC."""
         users_BCD = top_k_users(history_BHD, mask_BH, candidates_BCD, self.k)
-        scores_BC: Tensor = scorer(_or_empty(users_BCD, self.empty_D, mask_BH), candidates_BCD)
+        scores_BC: Tensor = scorer(or_empty(users_BCD, self.empty_D, mask_BH), candidates_BCD)
         return scores_BC
 
 
@@ -127,8 +130,8 @@ class MixPool(nn.Module):
         """Return scores_BC."""
         mean_BD = mean_users(history_BHD, mask_BH)
         top_BCD = top_k_users(history_BHD, mask_BH, candidates_BCD, self.k)
-        mean_BC = scorer(_or_empty(mean_BD, self.empty_D, mask_BH).unsqueeze(1), candidates_BCD)
-        top_BC = scorer(_or_empty(top_BCD, self.empty_D, mask_BH), candidates_BCD)
+        mean_BC = scorer(or_empty(mean_BD, self.empty_D, mask_BH).unsqueeze(1), candidates_BCD)
+        top_BC = scorer(or_empty(top_BCD, self.empty_D, mask_BH), candidates_BCD)
         mixed_BC: Tensor = self.weight * top_BC + (1.0 - self.weight) * mean_BC
         return mixed_BC
 
@@ -151,7 +154,7 @@ def top_k_users(history_BHD: Tensor, mask_BH: Tensor, candidates_BCD: Tensor, k:
     return normalize(torch.einsum("bch,bhd->bcd", chosen_BCH, history_BHD), dim=-1)
 
 
-def _or_empty(users: Tensor, empty_D: Tensor, mask_BH: Tensor) -> Tensor:
+def or_empty(users: Tensor, empty_D: Tensor, mask_BH: Tensor) -> Tensor:
     """Put the empty history's vector, kept inside the unit ball, where a row of `users` (B, …, D) has no item."""
     inside_D = empty_D / torch.linalg.vector_norm(empty_D).clamp(min=1.0)
     some = mask_BH.any(dim=1).view(-1, *[1] * (users.dim() - 1))

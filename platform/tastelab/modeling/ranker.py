@@ -6,60 +6,127 @@ Shape letters: B impressions, H history slots, C candidate slots, U distinct ite
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from tastelab.config import Architecture, ModelConfig
+from tastelab.modeling.items import Items, Slots
 from tastelab.modeling.text_encoder import TOKEN_BUDGET
 from tastelab.schema import Batch
+
+ItemVectors = Literal["all", "candidates", "none"]
 
 
 @dataclass(frozen=True)
 class RankerOutput:
-    """Scores, and the vectors they were made of for the auxiliary losses; all float32, masked slots finite."""
+    """Scores, and the unit vectors that auxiliary losses look at; all float32, masked slots finite.
+
+    An architecture that encodes no item alone has no item vectors; one that joins the history into one text has those
+    of candidates alone.
+    """
 
     scores_BC: Tensor
-    item_vectors_UD: Tensor
-    history_BHD: Tensor
-    candidates_BCD: Tensor
+    item_vectors_UD: Tensor | None = None
+    history_BHD: Tensor | None = None
+    candidates_BCD: Tensor | None = None
 
 
 class Ranker(nn.Module):
-    """What every architecture offers to training, evaluation and serving."""
+    """What every architecture offers to training, evaluation and serving: `represent`, then `score`."""
+
+    item_vectors: ClassVar[ItemVectors] = "all"
+    """Which items `represent` gives a vector of their own."""
+    has_item_table: ClassVar[bool] = False
+    """Whether something is trained per item, so that ids mean items of the data that it was trained on."""
 
     @property
     def width(self) -> int:
         """Length of an item vector."""
         raise NotImplementedError
 
-    def encode_items(self, tokens_UT: Tensor, mask_UT: Tensor) -> Tensor:
-        """Encode items to float32 unit vectors (U, D)."""
+    def represent(self, ids_U: Tensor, tokens_UT: Tensor, mask_UT: Tensor, wanted_U: Tensor | None = None) -> Items:
+        """Compute what can be known of each item alone, so that it is computed once however often it is scored.
+
+        Args:
+            ids_U: rows of the item table, -1 for an item from outside.
+            tokens_UT: right-padded token rows.
+            mask_UT: True for a real token.
+            wanted_U: items to compute, where not all are; an architecture that joins histories needs candidates only.
+        """
         raise NotImplementedError
 
-    def score(self, history_BHD: Tensor, history_mask_BH: Tensor, candidates_BCD: Tensor) -> Tensor:
-        """Score candidates against histories of item vectors, in float32 whatever autocast says: scores_BC."""
+    def score(self, items: Items, slots: Slots) -> Tensor:
+        """Score the candidates of each impression against its history, in float32 whatever autocast says: scores_BC."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> RankerOutput:
-        """Encode each distinct item once, gather the slots and score."""
-        raise NotImplementedError
+        """Represent each distinct item once, score, and gather the vectors of the slots."""
+        slots = Slots.of(batch)
+        wanted_U = None if self.item_vectors == "all" else slots.candidates(len(batch.item_ids_U))
+        items = self.represent(batch.item_ids_U, batch.item_tokens_UT, batch.item_mask_UT, wanted_U)
+        scores_BC = self.score(items, slots)
+        vectors_UD = self.unit_vectors(items)
+        if vectors_UD is None:
+            return RankerOutput(scores_BC)
+        history_BHD = embedding(slots.history_index_BH, vectors_UD) if self.item_vectors == "all" else None
+        return RankerOutput(scores_BC, vectors_UD, history_BHD, embedding(slots.candidate_index_BC, vectors_UD))
+
+    def unit_vectors(self, items: Items) -> Tensor | None:
+        """Return the items' unit vectors, float32 (U, D), for auxiliary losses and representation health."""
+        return items.vectors_UD
 
 
 class RankerArchitecture(Architecture):
     """What every architecture's configuration offers."""
 
-    def build(self, config: ModelConfig, encoder_path: str, token_budget: int) -> Ranker:
+    tokens: ClassVar[Literal["encoder", "words"]] = "encoder"
+    """Whose tokens the item texts are cut into: the pretrained encoder's, or words of the data set."""
+    item_vectors: ClassVar[ItemVectors] = "all"
+    """As `Ranker.item_vectors`, known before anything is loaded."""
+    pools_items: ClassVar[bool] = True
+    """Whether the configuration's item pooling and scorer are used."""
+
+    def build(self, config: ModelConfig, resources: Resources) -> Ranker:
         """Build the ranker on an encoder's folder or hub id."""
         raise NotImplementedError
 
+    def check(self, config: ModelConfig) -> None:
+        """Raise `ValueError` where the other parts of the model do not fit this architecture; needs no weights."""
 
-def build_ranker(config: ModelConfig, encoder_path: str, token_budget: int = TOKEN_BUDGET, seed: int = 0) -> Ranker:
-    """Build the ranker that `config` describes; new parameters are drawn from `seed` and disturb no other draw."""
+    def tokens_read(self, history: int, candidates: int, length: int) -> int:
+        """Count the tokens that the encoder reads of one impression, for texts of `length` tokens."""
+        return (history + candidates) * length
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a ranker is built from beside its configuration; none of it is science, the encoder's content apart."""
+
+    encoder_path: str
+    """Folder or hub id of the encoder; for word tokens the folder of their vocabulary."""
+    token_budget: int = TOKEN_BUDGET
+    """Padded tokens in one pass of the encoder."""
+    num_items: int = 0
+    """Items of the data set, for an architecture with a table of them."""
+    reuse_mb: int = 2_048
+    """Memory in which the outputs of frozen layers may be kept; 0 keeps none."""
+
+
+def build_ranker(config: ModelConfig, resources: Resources | str, seed: int = 0) -> Ranker:
+    """Build the ranker that `config` describes; new parameters are drawn from `seed` and disturb no other draw.
+
+    Args:
+        config: the model.
+        resources: what it is built from; a string is the encoder's folder or hub id.
+        seed: of the new parameters.
+    """
+    resources = Resources(resources) if isinstance(resources, str) else resources
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return cast(RankerArchitecture, config.architecture).build(config, encoder_path, token_budget)
+        return cast(RankerArchitecture, config.architecture).build(config, resources)
 
 
 def trainable_state(ranker: nn.Module) -> dict[str, Tensor]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tastelab.config import METHOD_VERSION
+from tastelab.results.comparisons import SIGNIFICANT
 from tastelab.results.rows import Row
 from tastelab.results.store import Record, distinct, lookup
 
+SMOKE = "A smoke run shows that everything works; its values say nothing about quality."
 MAX_ERROR = 160  # characters of an error that a note repeats
 
 
@@ -18,6 +20,7 @@ def caption(rows: Sequence[Row], size: str) -> list[str]:
     facts += [
         f"{word} {value}" for word, path in (("split", "split"), ("ties", "dialect")) for value in distinct(runs, path)
     ]
+    facts += [f"features {names}" for names in distinct(runs, "features") if names]
     facts += [f"method version {value}" for value in distinct(runs, "method_version")]
     return [_line(facts), *([_line(made)] if (made := [*_counts(runs), *_best(runs)]) else []), *_machine(runs)]
 
@@ -30,10 +33,16 @@ def notes(rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str 
             "Values are means over seeds. The interval is over impressions (95 % bootstrap; the mean of the seeds' "
             "bounds), ± is the standard deviation over seeds. Bold: the best trained row."
         )
+    found += comparison_notes(rows)
+    if any(row.mean("latency_ms.warm_1") is not None for row in rows):
+        found.append(
+            "Latency is in milliseconds per impression; what can be computed of an item alone is kept between "
+            "requests, as a feed does."
+        )
     if any(row.trials for row in rows):
         found.append("Trials searched are the finished and the pruned ones.")
     if size == "smoke":
-        found.append("A smoke run shows that everything works; its values say nothing about quality.")
+        found.append(SMOKE)
     if pending := [row.label for row in rows if row.status == "pending"]:
         found.append(f"Pending: {', '.join(pending)}.")
     if stale := [row.label for row in rows if row.status == "stale"]:
@@ -44,6 +53,24 @@ def notes(rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str 
         what = f"{_counted(len(left_out), 'record')} ({_others(left_out)})"
         found.append(f"Left out because it differs from the latest in data, encoder, split, ties or study: {what}.")
     return found
+
+
+def comparison_notes(rows: Sequence[Row]) -> list[str]:
+    """Say in words which rows differ from the first one; nothing where no test was made."""
+    tested = [(row, row.comparison["comparison"], row.p_holm) for row in rows if row.comparison]
+    if not tested:
+        return []
+    ends: dict[str, list[str]] = {"higher": [], "lower": [], "no difference shown": []}
+    for row, test, p in tested:
+        shown = p is not None and p < SIGNIFICANT and test["difference"] != 0
+        end = ("higher" if test["difference"] > 0 else "lower") if shown else "no difference shown"
+        ends[end].append(row.label)
+    found = "; ".join(f"{end}: {', '.join(labels)}" for end, labels in ends.items() if labels)
+    names = " / ".join(dict.fromkeys(str(test.get("test") or "paired") for _, test, _ in tested))
+    return [
+        f"AUC against {rows[0].label} ({names} test over impressions; {_counted(len(tested), 'test')}, p corrected by "
+        f"Holm, level {SIGNIFICANT:g}): {found}. The test does not cover the spread over seeds."
+    ]
 
 
 def run_list(rows: Sequence[Row]) -> str:

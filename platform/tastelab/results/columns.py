@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from tastelab.results.formats import ABSENT, count, difference, duration, metric_label, milliseconds, p_value
 from tastelab.results.rows import Estimate, Row
-from tastelab.results.store import distinct
+from tastelab.results.store import distinct, lookup
 
-ABSENT = "–"
-METRIC_LABELS = {"auc": "AUC", "mrr": "MRR", "ndcg": "nDCG", "hr": "HR"}
+__all__ = ["ABSENT", "COLUMNS", "Column", "aligned", "cells", "column", "duration", "metric_label", "plain"]
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,27 @@ def column(key: str) -> Column:
     return Column(header.format(metric_label(metric)), shown, marked=not part)
 
 
+def row_label(row: Row) -> str:
+    """Write a row's label, and that it is stale where it is."""
+    return row.label + (" (stale)" if row.status == "stale" else "")
+
+
 def cells(rows: Sequence[Row], heading: str, keys: Sequence[str], mark_best: bool = False) -> list[list[str]]:
     """Return the header and one line of cells per row; the best of two or more trained rows is set in bold."""
     columns = [column(key) for key in keys]
-    lines = [
-        [row.label + (" (stale)" if row.status == "stale" else ""), *(each.cell(row) for each in columns)]
-        for row in rows
-    ]
+    lines = [[row_label(row), *(each.cell(row) for each in columns)] for row in rows]
     for position, each in enumerate(columns, start=1):
         if mark_best and each.marked:
-            _mark_best(rows, lines, position)
+            for i in best_rows(rows, [line[position] for line in lines]):
+                lines[i][position] = f"**{lines[i][position]}**"
     return [[heading, *(each.header for each in columns)], *lines]
+
+
+def best_rows(rows: Sequence[Row], printed: Sequence[str]) -> list[int]:
+    """Return which rows have the highest value of a column: of two or more finished, trained ones; ties as printed."""
+    rivals = [i for i, row in enumerate(rows) if not row.baseline and row.status == "finished"]
+    values = {i: float(printed[i]) for i in rivals if printed[i] != ABSENT}
+    return [i for i in values if len(values) > 1 and values[i] == max(values.values())]
 
 
 def aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
@@ -72,33 +83,8 @@ def plain(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
     return "\n".join([padded[0], "  ".join("─" * width for width in widths), *padded[1:]])
 
 
-def metric_label(metric: str) -> str:
-    """Write a metric's key as the field does: `ndcg@5` → `nDCG@5`."""
-    name, at, k = metric.partition("@")
-    return METRIC_LABELS.get(name, name) + at + k
-
-
-def duration(seconds: float | None) -> str:
-    """Write seconds in the largest unit that leaves two or three digits: 47 s, 3.2 min, 5.1 h."""
-    if seconds is None:
-        return ABSENT
-    if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _set(cell: str, width: int, right: bool) -> str:
     return cell.rjust(width) if right else cell.ljust(width)
-
-
-def _mark_best(rows: Sequence[Row], lines: list[list[str]], position: int) -> None:
-    """Set the highest value among finished, trained rows in bold; equal as printed is equal."""
-    rivals = [i for i, row in enumerate(rows) if not row.baseline and row.status == "finished"]
-    rivals = [i for i in rivals if lines[i][position] != ABSENT]
-    best = max((float(lines[i][position]) for i in rivals), default=None)
-    for i in rivals:
-        if len(rivals) > 1 and float(lines[i][position]) == best:
-            lines[i][position] = f"**{lines[i][position]}**"
 
 
 def _interval(found: Estimate) -> str:
@@ -106,11 +92,11 @@ def _interval(found: Estimate) -> str:
 
 
 def _spread(found: Estimate) -> str:
-    return ABSENT if found.sd is None else f"± {found.sd:.4f}"
+    return ABSENT if found.sd is None else f"±\u00a0{found.sd:.4f}"
 
 
-def _count(number: float | None) -> str:
-    return ABSENT if number is None else f"{number:,.0f}"
+def _test(row: Row) -> Any:
+    return None if row.comparison is None else row.comparison["comparison"]
 
 
 def _trials(row: Row) -> str:
@@ -124,37 +110,61 @@ def _trials(row: Row) -> str:
 def _trained(row: Row) -> str:
     trained, total = row.mean("params_trained"), row.mean("params_total")
     share = f" ({100 * trained / total:.1f} %)" if trained and total else ""
-    return _count(trained) + share
+    return count(trained) + share
 
 
-def _common(path: str) -> Callable[[Row], str]:
+def _impressions_seen(row: Row) -> str:
+    """Impressions that an epoch goes through, times the epochs; a baseline trains on none."""
+    seen = []
+    for run in () if row.baseline else row.runs:
+        number, epochs = lookup(run, "config.data.train_impressions"), lookup(run, "config.optim.epochs") or 1
+        text = "all" if number is None else count(number)
+        seen.append(text if epochs == 1 else f"{text} × {epochs}")
+    return ", ".join(dict.fromkeys(seen)) or ABSENT
+
+
+def _common(path: str, form: str = "{}") -> Callable[[Row], str]:
     """Make a cell of what the runs of a row have at a path; several values are listed."""
-    return lambda row: ", ".join(map(str, distinct(row.runs, path))) or ABSENT
+    return lambda row: ", ".join(map(form.format, distinct(row.runs, path))) or ABSENT
 
 
-def _number(path: str, form: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row.mean(path)
-        return ABSENT if value is None else form.format(value)
+def _number(path: str, form: Callable[[float | None], str]) -> Callable[[Row], str]:
+    """Make a cell of the mean over runs of the number at a path."""
+    return lambda row: form(row.mean(path))
 
-    return cell
+
+def _form(form: str) -> Callable[[float | None], str]:
+    return lambda value: ABSENT if value is None else form.format(value)
 
 
 PARTS: dict[str, tuple[str, Callable[[Estimate], str]]] = {
     "": ("{}", lambda found: f"{found.mean:.4f}"),
     "interval": ("95 % interval", _interval),
     "sd": ("± seeds", _spread),
-    "n": ("impressions", lambda found: _count(found.n)),
+    "n": ("impressions", lambda found: count(found.n)),
 }
 
 COLUMNS = {
+    "vs_first": Column("Δ AUC to first row", lambda row: difference(_test(row))),
+    "vs_first:p": Column("p", lambda row: p_value((_test(row) or {}).get("p"))),
+    "vs_first:holm": Column("p (Holm)", lambda row: p_value(row.p_holm)),
     "seeds": Column("seeds", lambda row: f"{len(row.runs)}" if row.runs else ABSENT),
     "trials": Column("trials searched", _trials),
     "trained": Column("parameters trained", _trained),
+    "train_impressions": Column("training impressions", _impressions_seen),
     "features": Column("features", _common("features"), right=False),
     "dialect": Column("ties", _common("dialect"), right=False),
-    "wall_time": Column("time per run", lambda row: duration(row.mean("wall_time_s"))),
-    "throughput": Column("impressions/s", _number("throughput.impressions_per_s", "{:,.1f}")),
-    "memory": Column("peak memory", _number("peak_memory_mb", "{:,.0f} MB")),
+    "encoder": Column("encoder", _common("encoder.name"), right=False),
+    "learning_rate": Column("learning rate", _common("config.optim.learning_rate", "{:.3g}")),
+    "weight_decay": Column("weight decay", _common("config.optim.weight_decay", "{:.3g}")),
+    "epochs": Column("epochs", _common("config.optim.epochs")),
+    "global_batch": Column("batch", _common("config.optim.global_batch")),
+    "wall_time": Column("time per run", _number("wall_time_s", duration)),
+    "throughput": Column("impressions/s", _number("throughput.impressions_per_s", _form("{:,.1f}"))),
+    "latency_1": Column("latency (ms), batch 1", _number("latency_ms.warm_1", milliseconds)),
+    "latency_64": Column("latency (ms), batch 64", _number("latency_ms.warm_64", milliseconds)),
+    "latency_cold_1": Column("cold (ms), batch 1", _number("latency_ms.cold_1", milliseconds)),
+    "latency_cold_64": Column("cold (ms), batch 64", _number("latency_ms.cold_64", milliseconds)),
+    "memory": Column("peak memory", _number("peak_memory_mb", _form("{:,.0f} MB"))),
 }
 """Columns that are not metrics."""

@@ -1,30 +1,29 @@
-"""The hand that draws: one style, colours that the colour-blind tell apart, and the parts that figures share.
+"""The hand that draws: one style, colours that the colour-blind tell apart, and the frame that all figures share.
 
 Text is drawn as paths: a page that shows the SVG need not have the font, and what was laid out stays laid out. Ids are
-salted with a constant and no date is written, so the same records make the same bytes (with the same matplotlib). The
-background is white, to be read on a dark page too.
+salted with a constant, no date is written and coordinates are rounded, so the same records make the same bytes (with
+the same matplotlib). The background is white, to be read on a dark page too.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-
-from tastelab.results.rows import Estimate
 
 STYLE = {
     "font.family": "DejaVu Sans",  # the one that matplotlib carries
-    "font.size": 10,
+    "font.size": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#777777",
@@ -40,10 +39,15 @@ STYLE = {
     "svg.fonttype": "path",
     "svg.hashsalt": "tastelab",
 }
-WIDTH = 9.0  # inches; at 96 dots per inch the width of a README
+WIDTH = 7.5  # inches: fills a README, and its letters are still read on a phone
 INK, MUTED = "#222222", "#666666"
+SMALL = 9.5  # points of the letters that explain
 APART = ("#d55e00", "#cc79a7", "#e69f00")  # of Okabe and Ito's palette: far from viridis in hue
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#8c6d46")  # the same palette's
 MARKERS = "osD^vP<>"
+
+COORDINATES = re.compile(r'(?<=[\s](?:d|x|y)=")[^"]*(?=")|(?<=translate\()[^)]*(?=\))')
+LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 @contextmanager
@@ -54,15 +58,16 @@ def house_style() -> Iterator[None]:
 
 
 def canvas(height: float) -> Figure:
-    """Make an empty figure of the house's width; `height` in inches."""
+    """Make an empty figure of the house's width; `height` in inches, title not counted."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def as_svg(figure: Figure) -> str:
-    """Return a figure as SVG; call it within `house_style`."""
+    """Return a figure as SVG with coordinates in hundredths of a point; call it within `house_style`."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "tastelab"})
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    rounded = COORDINATES.sub(lambda part: LONG_NUMBER.sub(_hundredths, part[0]), out.getvalue())
+    return "\n".join(line.strip() for line in rounded.splitlines()) + "\n"
 
 
 def as_png(figure: Figure, path: Path) -> None:
@@ -70,7 +75,7 @@ def as_png(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="png", dpi=144, metadata={"Software": None})
 
 
-def colours(groups: Sequence[str], apart: Collection[str]) -> dict[str, str]:
+def colours(groups: Sequence[str], apart: Collection[str] = ()) -> dict[str, str]:
     """Give each group a colour: ordered ones from dark to light, those of another kind one far from these."""
     ordered = [group for group in groups if group not in apart]
     scale = mpl.colormaps["viridis"]
@@ -79,57 +84,57 @@ def colours(groups: Sequence[str], apart: Collection[str]) -> dict[str, str]:
     return chosen | {group: APART[i % len(APART)] for i, group in enumerate(others)}
 
 
+def palette(groups: Sequence[str]) -> dict[str, str]:
+    """Give each group, of no order among them, a colour far from the others'."""
+    return {group: PALETTE[i % len(PALETTE)] for i, group in enumerate(groups)}
+
+
 def markers(groups: Sequence[str]) -> dict[str, str]:
     """Give each group a shape, so that colour is never the only sign."""
-    return {group: MARKERS[i % len(MARKERS)] for i, group in enumerate(groups)}
+    return {group: MARKERS[(i + i // len(MARKERS)) % len(MARKERS)] for i, group in enumerate(groups)}
 
 
-def entitle(axes: Axes, title: str, facts: str) -> None:
-    """Set the title above a panel and, between them in grey, what the figure was made from."""
-    axes.set_title(facts, loc="left", fontsize=9, color=MUTED, pad=10)
-    axes.annotate(
-        title,
-        (0, 1),
-        (0, 30),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=13,
-        fontweight="bold",
-        color=INK,
-    )
+def strokes(groups: Sequence[str]) -> dict[str, str]:
+    """Give each group a kind of line: dashed ones where the colours of `palette` begin anew."""
+    return {group: ("-", "--", ":")[i // len(PALETTE) % 3] for i, group in enumerate(groups)}
 
 
-def draw_estimate(axes: Axes, place: float, found: Estimate, seeds: Sequence[float], colour: str) -> None:
-    """Draw a mean, its interval as a bar with the value above, and each seed as a small dot beside it."""
-    top = found.mean if found.high is None else found.high
-    if found.low is not None:
-        axes.vlines(place, found.low, top, color=colour, linewidth=10, alpha=0.3, zorder=3)
-    spread = [place + 0.14 + 0.05 * i for i in range(len(seeds))]
-    axes.scatter(spread, seeds, s=13, color=colour, linewidths=0, zorder=5)
-    axes.scatter([place], [found.mean], s=52, color=colour, edgecolors="white", linewidths=1.2, zorder=6)
-    above: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
-    axes.annotate(f"{found.mean:.3f}", (place, top), (0, 5), fontsize=9, color=INK, **above)
+def entitle(figure: Figure, title: str, facts: str) -> None:
+    """Set the title on top of a figure, which grows by it, and below it in grey what the figure was made from."""
+    heads, lines = _wrapped(title, 64), _wrapped(facts, 112)
+    above = 0.06 + 0.22 * len(heads) + 0.05
+    header = above + 0.16 * len(lines) + 0.12
+    height = figure.get_figheight() + header
+    figure.set_figheight(height)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, 0, 1, 1 - header / height))  # type: ignore[call-arg]
+    left = 0.008
+    figure.text(left, 1 - 0.06 / height, "\n".join(heads), va="top", fontsize=13, fontweight="bold", color=INK)
+    figure.text(left, 1 - above / height, "\n".join(lines), va="top", fontsize=9, color=MUTED)
 
 
-def draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
-    """Draw horizontal lines, named at the right end; names that would touch are moved apart."""
-    if not levels:
+def explain(figure: Figure, handles: Sequence[Artist], bold: Collection[str] = ()) -> None:
+    """Set the legend below a figure, which grows by it, in as many columns as fit; labels in `bold` stand out."""
+    if not handles:
         return
-    low, high = axes.get_ylim()
-    low, high = min(low, *levels.values()), max(high, *levels.values())
-    margin = 0.04 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    gap, last = 0.085 * (high - low), float("-inf")
-    for name, level in sorted(levels.items(), key=lambda pair: pair[1]):
-        axes.axhline(level, color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
-        last = max(level, last + gap)
-        beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-        axes.annotate(f"{name} {level:.3f}", (1, last), (6, 0), fontsize=9, color=MUTED, **beside)
+    labels = [str(handle.get_label()) for handle in handles]
+    widest = max(map(len, labels))
+    columns = max(1, min(len(labels), int(WIDTH * 72 / (5.9 * widest + 40))))
+    figure.set_figheight(figure.get_figheight() + 0.14 + 0.2 * math.ceil(len(labels) / columns))
+    legend = figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, fontsize=SMALL)
+    for text in legend.get_texts():
+        text.set_fontweight("bold" if text.get_text() in bold else "normal")
 
 
-def log_axis(axes: Axes, decades: float) -> None:
-    """Give a panel a logarithmic x axis whose labels stay apart: 1, 2, 5 per decade, or 1 where there are many."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.7 else (1, 3) if decades < 3 else (1,)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def _wrapped(text: str, width: int) -> list[str]:
+    """Wrap a text into as few lines as can be, of nearly one length; none begins with a separating dot."""
+    glued = text.replace(" · ", "\N{NO-BREAK SPACE}· ")
+    fewest = len(textwrap.wrap(glued, width, break_on_hyphens=False))
+    tries = (textwrap.wrap(glued, w, break_on_hyphens=False) for w in range(20, width + 1))
+    lines = next(lines for lines in tries if len(lines) <= fewest)
+    return [line.replace("\N{NO-BREAK SPACE}", " ").removesuffix(" ·") for line in lines]
+
+
+def _hundredths(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}"

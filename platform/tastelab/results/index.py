@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tastelab.results.columns import ABSENT, aligned
@@ -16,31 +16,40 @@ INTRODUCTION = """\
 # Results
 
 Every table and figure here is made from the records in `runs/`, one line per run; nothing is typed by hand. An
-experiment that is started again fills what is pending and runs nothing twice."""
+experiment that is started again fills what is pending and runs nothing twice. `tastelab report` makes it all again, and
+`index.html` beside this file shows it on one page, each cell with the runs behind it."""
 
 
 def write_index(reports: Path) -> Path:
     """Write `reports/README.md` from the records, tables and figures under `reports`; return its path.
 
     Counts are of finished runs that are not stale, `trials` with the pruned ones; `pending rows` are those of the
-    experiment's tables that wait for a run.
+    experiment's tables that wait for a run. An experiment that was never run is listed by the tables that wait for it.
     """
-    by_experiment = _grouped(RecordStore(reports).load())
+    by_experiment = _grouped(RecordStore(reports).load(), sorted((reports / "tables").glob("*.md")))
     pages = _files_of(by_experiment, reports / "tables", "*.md")
     figures = _files_of(by_experiment, reports / "figures", "*.svg")
     lines = [
         _line(name, size, records, sum(_num_pending(page, size) for page in pages[name]))
         for name, all_records in by_experiment.items()
-        for size, records in _by_size(all_records).items()
+        for size, records in (_by_size(all_records) or {"default": []}).items()
     ]
     overview = aligned([HEADER, *lines], RIGHT) if lines else "Nothing was run yet."
     sections = [_section(name, pages[name], figures[name]) for name in by_experiment]
     return write_text(reports / "README.md", "\n\n".join([INTRODUCTION, overview, *sections]) + "\n")
 
 
-def _grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
-    names = sorted({record["experiment"] for record in records})
-    return {name: [record for record in records if record["experiment"] == name] for name in names}
+def _grouped(records: Sequence[Record], pages: Sequence[Path]) -> dict[str, list[Record]]:
+    """Group records by experiment; a table that belongs to none of these names an experiment without records."""
+    names = {record["experiment"] for record in records}
+    for stem in sorted((page.stem for page in pages), key=len):
+        if not _owners(stem, names):
+            names.add(stem)
+    return {name: [record for record in records if record["experiment"] == name] for name in sorted(names)}
+
+
+def _owners(stem: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if stem == name or stem.startswith((f"{name}-", f"{name}_"))]
 
 
 def _by_size(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -52,8 +61,7 @@ def _files_of(experiments: dict[str, list[Record]], folder: Path, pattern: str) 
     """Give each file to the experiment whose name it bears or begins with; the longest such name counts."""
     found: dict[str, list[Path]] = {name: [] for name in experiments}
     for path in sorted(folder.glob(pattern), key=lambda path: path.stem):
-        owners = [name for name in experiments if path.stem == name or path.stem.startswith((f"{name}-", f"{name}_"))]
-        if owners:
+        if owners := _owners(path.stem, experiments):
             found[max(owners, key=len)].append(path)
     return found
 

@@ -11,34 +11,31 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from tastelab.results import drawing
+from tastelab.results import drawing, marks
 from tastelab.results.columns import metric_label
-from tastelab.results.rows import BASELINES, FIXED, Estimate, Row, comparable, make_rows
-from tastelab.results.sections import sections
+from tastelab.results.rows import FIXED, Estimate, Row, comparable, make_rows
+from tastelab.results.sections import Section, sections
 from tastelab.results.store import Record, distinct, lookup
 from tastelab.results.tables import write_text
+
+ESTIMATES = "mean, 95 % interval over impressions, and each seed"
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What a figure shows: declared by an experiment, drawn from its records.
-
-    `rows` are (group, short label) in order. Groups in `apart` are of another kind than the ordered ones, as full
-    fine-tuning is beside ranks: they get a colour and a place of their own.
-    """
+    """What a figure shows: declared by an experiment, drawn from its records."""
 
     name: str
     title: str
-    rows: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, str], ...] = ()
+    """(group, short label) in order; empty takes the groups as records bring them."""
     group: str = "group"
+    """Dotted path of the value in a record that rows are grouped by."""
     metric: str = "auc"
-    heading: str = "LoRA rank"
-    """What the short labels are."""
-    apart: tuple[str, ...] = ("full",)
     fixed: tuple[str, ...] = FIXED
+    """Dotted paths on which all records of a figure must agree; those that differ from the latest are left out."""
 
     def draw(self, records: Sequence[Record], size: str) -> Figure:
         """Draw the records of one size."""
@@ -48,9 +45,10 @@ class Plot:
     def _compose(self, rows: Sequence[Row], size: str) -> Figure:
         raise NotImplementedError
 
-    @property
-    def _groups(self) -> list[str]:
-        return [group for group, _ in self.rows]
+
+def figure_names(plot: Plot, records: Sequence[Record]) -> list[str]:
+    """Return the names of the files that `write_plot` writes of these records, one per section."""
+    return [_figure_name(plot, section) for section in sections(records)]
 
 
 def write_plot(plot: Plot, records: Sequence[Record], reports: Path, png: Path | None = None) -> list[Path]:
@@ -61,52 +59,84 @@ def write_plot(plot: Plot, records: Sequence[Record], reports: Path, png: Path |
             figure = plot.draw(section.records, section.size)
             if png is not None:
                 drawing.as_png(figure, png)
-            path = reports / "figures" / f"{plot.name}-{section.slug}.svg"
+            path = reports / "figures" / _figure_name(plot, section)
             paths.append(write_text(path, drawing.as_svg(figure)))
     return paths
 
 
+def run_value(run: Record, metric: str) -> float | None:
+    """Return the mean of a metric in a record, None where it has none."""
+    mean = ((run.get("metrics") or {}).get(metric) or {}).get("mean")
+    return None if mean is None else float(mean)
+
+
+def reference_levels(rows: Sequence[Row], references: Sequence[str], metric: str) -> dict[str, float]:
+    """Return label → metric of the rows named in `references`, and of the best that the data allow if it is known."""
+    found = {row.group: (row.label, e.mean) for row in rows if (e := row.estimate(metric))}
+    levels = {found[name][0]: found[name][1] for name in references if name in found}
+    best = [value for row in rows for run in row.runs if (value := lookup(run, f"data.best_{metric}"))]
+    return levels | ({"Best reachable": best[-1]} if best else {})
+
+
+def axis_label(metric: str, rows: Sequence[Row]) -> str:
+    """Name a metric with the split that it was measured on."""
+    splits = distinct((run for row in rows for run in row.runs), "split")
+    return " ".join([*splits, metric_label(metric)])
+
+
+def facts(runs: Sequence[Record], size: str, *more: str) -> str:
+    """Say in one line what a figure was made from, and how to read it."""
+    found = [f"size {size}", *distinct(runs, "data.name")]
+    encoders = distinct(runs, "encoder.name")
+    found += encoders if len(encoders) < 3 else [f"{len(encoders)} encoders"]
+    counts = [f"{n:,}" for n in distinct(runs, "counts.n_total")]
+    found += [f"{' / '.join(counts)} impressions"] if counts else []
+    return " · ".join(map(str, [*found, *filter(None, more)]))
+
+
 @dataclass(frozen=True)
 class RankCurve(Plot):
-    """Metric against rank: mean, 95 % interval and every seed; baselines and the best reachable value as lines."""
+    """Metric against rank: mean, 95 % interval and every seed; baselines and the best reachable value as lines.
 
+    Groups in `apart` are of another kind than the ordered ones, as full fine-tuning is beside ranks: they get a colour
+    and a place of their own.
+    """
+
+    heading: str = "LoRA rank"
+    """What the short labels are."""
+    apart: tuple[str, ...] = ("full",)
     references: tuple[str, ...] = ("frozen", "tfidf")
+    """Groups whose level is drawn as a horizontal line."""
 
     def _compose(self, rows: Sequence[Row], size: str) -> Figure:
-        figure = drawing.canvas(4.8)
+        figure = drawing.canvas(4.2)
         axes = figure.add_subplot()
         trained = [row for row in rows if not row.baseline]
-        places, colours = self._places(), drawing.colours(self._groups, self.apart)
+        groups = [row.group for row in trained]
+        places, colours = self._places(groups), drawing.colours(groups, self.apart)
         line = [(places[r.group], e.mean) for r in trained if r.group not in self.apart and (e := self._of(r))]
         axes.plot([x for x, _ in line], [y for _, y in line], color="#b5b5b5", linewidth=1.2, zorder=2)
         for row in trained:
             if found := self._of(row):
-                seeds = [value for run in row.runs if (value := _value(run, self.metric)) is not None]
-                drawing.draw_estimate(axes, places[row.group], found, seeds, colours[row.group])
-        pending = {row.group for row in trained if not row.runs}
-        ticks = [label + ("\npending" if group in pending else "") for group, label in self.rows]
-        axes.set_xticks(list(places.values()), ticks)
+                seeds = [value for run in row.runs if (value := run_value(run, self.metric)) is not None]
+                marks.draw_estimate(axes, places[row.group], found, seeds, colours[row.group])
+        axes.set_xticks(list(places.values()), [row.label + ("" if row.runs else "\npending") for row in trained])
         axes.set_xlim(-0.6, max(places.values(), default=0) + 0.6)
         axes.grid(axis="x", visible=False)
-        axes.set(xlabel=self.heading, ylabel=_axis_label(self.metric, trained))
-        drawing.draw_levels(axes, self._levels(rows))
-        drawing.entitle(figure.axes[0], self.title, _facts(rows, size))
+        axes.set(xlabel=self.heading, ylabel=axis_label(self.metric, trained))
+        marks.draw_levels(axes, reference_levels(rows, self.references, self.metric))
+        runs = [run for row in trained for run in row.runs]
+        drawing.entitle(figure, self.title, facts(runs, size, ESTIMATES))
         return figure
 
     def _of(self, row: Row) -> Estimate | None:
         return row.estimate(self.metric)
 
-    def _places(self) -> dict[str, float]:
+    def _places(self, groups: Sequence[str]) -> dict[str, float]:
         """Neighbours stand one apart, kinds one and a half."""
-        kinds = [group in self.apart for group in self._groups]
+        kinds = [group in self.apart for group in groups]
         steps = [1.0 if same else 1.5 for same in map(bool.__eq__, kinds[1:], kinds[:-1])]
-        return dict(zip(self._groups, accumulate([0.0, *steps]), strict=True)) if self.rows else {}
-
-    def _levels(self, rows: Sequence[Row]) -> dict[str, float]:
-        found = {row.group: e.mean for row in rows if row.baseline and (e := self._of(row))}
-        levels = {BASELINES.get(name, name): found[name] for name in self.references if name in found}
-        best = [value for row in rows for run in row.runs if (value := lookup(run, f"data.best_{self.metric}"))]
-        return levels | ({"Best reachable": best[-1]} if best else {})
+        return dict(zip(groups, accumulate([0.0, *steps]), strict=True)) if groups else {}
 
 
 @dataclass(frozen=True)
@@ -116,11 +146,15 @@ class SearchPlot(Plot):
     A filled mark finished, a hollow one was pruned (its last validation is shown), a cross at the bottom failed.
     """
 
+    heading: str = "LoRA rank"
+    """What the short labels are."""
+    apart: tuple[str, ...] = ("full",)
+    """Groups of another kind than the ordered ones: their colours are far from these."""
     params: tuple[tuple[str, str], ...] = (("learning_rate", "learning rate"), ("temperature", "temperature"))
     """(name, axis label) of the parameters that get a panel; a name may leave out what precedes its last dot."""
 
     def _compose(self, rows: Sequence[Row], size: str) -> Figure:
-        figure = drawing.canvas(6.6)
+        figure = drawing.canvas(5.6)
         panels = figure.add_gridspec(2, max(1, len(self.params)), height_ratios=(1.15, 1))
         order = figure.add_subplot(panels[0, :])
         trials = [trial for row in rows for trial in row.trials if lookup(trial, "trial.number") is not None]
@@ -134,19 +168,19 @@ class SearchPlot(Plot):
             self._scatter(axes, rows, _placed(axes, values))
             axes.tick_params(labelleft=not i)
             axes.set(xlabel=label, ylabel="" if i else f"validation {metric_label(self.metric)}")
-        self._legend(figure)
-        drawing.entitle(figure.axes[0], self.title, _facts(rows, size, trials))
+        self._legend(figure, rows)
+        drawing.entitle(figure, self.title, facts(trials, size, _ends(trials)))
         return figure
 
     def _scatter(self, axes: Axes, rows: Sequence[Row], places: Mapping[str, float]) -> None:
         """Put every trial that has a place at its value; failed ones on the bottom edge."""
-        colours, shapes = drawing.colours(self._groups, self.apart), drawing.markers(self._groups)
+        looks = self._looks(rows)
         for row in rows:
             for trial in row.trials:
                 place, value = places.get(trial["run_id"]), trial_value(trial, self.metric)
                 if place is None:
                     continue
-                colour, shape = colours[row.group], shapes[row.group]
+                colour, shape = looks[row.group]
                 if trial["status"] == "failed" or value is None:
                     edge = axes.get_xaxis_transform()
                     axes.scatter([place], [0.03], marker="x", color=colour, s=34, transform=edge, zorder=4)
@@ -156,23 +190,25 @@ class SearchPlot(Plot):
                         [place], [value], marker=shape, s=38, c=face, edgecolors=colour, linewidths=1.3, zorder=3
                     )
 
-    def _legend(self, figure: Figure) -> None:
-        colours, shapes = drawing.colours(self._groups, self.apart), drawing.markers(self._groups)
-        marks = [_mark(label, shapes[group], colours[group]) for group, label in self.rows]
+    def _legend(self, figure: Figure, rows: Sequence[Row]) -> None:
+        looks = self._looks(rows)
+        entries = [marks.mark(row.label, looks[row.group][1], looks[row.group][0]) for row in rows if not row.baseline]
         grey = drawing.MUTED
-        states = [_mark("finished", "o", grey), _mark("pruned", "o", grey, "white"), _mark("failed", "x", grey)]
-        best = Line2D([], [], color=drawing.INK, linewidth=1.1, label="best so far")
-        figure.legend(
-            handles=[*marks, _mark(" ", "", grey), *states, best],
-            loc="outside right center",
-            title=self.heading,
-            fontsize=9,
-        )
+        states = [marks.mark(word, *look) for word, *look in (("finished", "o", grey), ("pruned", "o", grey, "white"))]
+        best = marks.mark("best so far", "", drawing.INK, linestyle="-", linewidth=1.1)
+        handles = [*entries, marks.mark(" ", "", grey), *states, marks.mark("failed", "x", grey), best]
+        figure.legend(handles=handles, loc="outside right center", title=self.heading, fontsize=drawing.SMALL)
+
+    def _looks(self, rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+        """Return group → colour and shape."""
+        groups = [row.group for row in rows if not row.baseline]
+        colours, shapes = drawing.colours(groups, self.apart), drawing.markers(groups)
+        return {group: (colours[group], shapes[group]) for group in groups}
 
 
 def trial_value(trial: Record, metric: str) -> float | None:
     """Return a trial's metric: of its end if it finished, else of its last validation, None if it never had one."""
-    value = _value(trial, metric)
+    value = run_value(trial, metric)
     seen = [at for _, at in lookup(trial, "trial.curve") or [] if at is not None]
     return value if value is not None else (seen[-1] if seen else None)
 
@@ -193,7 +229,7 @@ def _placed(axes: Axes, values: Mapping[str, Any]) -> dict[str, float]:
         return {run: float(names.index(str(value))) for run, value in values.items()}
     numbers = [float(value) for value in values.values()]
     if numbers and min(numbers) > 0 and max(numbers) > 5 * min(numbers):
-        drawing.log_axis(axes, math.log10(max(numbers) / min(numbers)))
+        marks.log_axis(axes, math.log10(max(numbers) / min(numbers)))
     return {run: float(value) for run, value in values.items()}
 
 
@@ -202,30 +238,10 @@ def _param(trial: Record, name: str) -> Any:
     return next((value for key, value in params.items() if key == name or key.endswith(f".{name}")), None)
 
 
-def _value(run: Record, metric: str) -> float | None:
-    mean = (run.get("metrics") or {}).get(metric, {}).get("mean")
-    return None if mean is None else float(mean)
+def _ends(trials: Sequence[Record]) -> str:
+    ends = [(status, sum(trial["status"] == status for trial in trials)) for status in ("finished", "pruned", "failed")]
+    return f"{len(trials)} trials: " + ", ".join(f"{number} {status}" for status, number in ends if number)
 
 
-def _mark(label: str, shape: str, colour: str, face: str | None = None) -> Line2D:
-    return Line2D([], [], marker=shape, color=colour, markerfacecolor=face or colour, linestyle="", label=label)
-
-
-def _axis_label(metric: str, rows: Sequence[Row]) -> str:
-    splits = distinct((run for row in rows for run in row.runs), "split")
-    return " ".join([*splits, metric_label(metric)])
-
-
-def _facts(rows: Sequence[Row], size: str, trials: Sequence[Record] | None = None) -> str:
-    """Say in one line what a figure was made from."""
-    runs = [run for row in rows for run in row.runs if not row.baseline] if trials is None else trials
-    facts = [f"size {size}", *distinct(runs, "data.name"), *distinct(runs, "encoder.name")]
-    if trials is None:
-        facts += [f"{n:,} impressions" for n in distinct(runs, "counts.n_total")]
-        facts += ["mean, 95 % interval over impressions, and each seed"]
-    else:
-        ends = [
-            (status, sum(trial["status"] == status for trial in trials)) for status in ("finished", "pruned", "failed")
-        ]
-        facts += [f"{len(trials)} trials: " + ", ".join(f"{number} {status}" for status, number in ends if number)]
-    return " · ".join(map(str, facts))
+def _figure_name(plot: Plot, section: Section) -> str:
+    return f"{plot.name}-{section.slug}.svg"

@@ -22,7 +22,6 @@ class Recorder:
     group: str
     data: Mapping[str, Any]
     """Name, fingerprint, and what is known of the data, such as its best reachable AUC."""
-    encoder: Mapping[str, Any]
     origin: Mapping[str, Any] = field(default_factory=provenance)
 
     def record(
@@ -49,11 +48,13 @@ class Recorder:
             "features": list(job.config.data.features),
             "params_trained": result.get("params_trained"),
             "params_total": result.get("params_total"),
-            "encoder": dict(self.encoder),
+            "encoder": encoder_of(job),
             "hardware": dict(self.origin["hardware"]) | {"workers": result.get("workers", job.cluster.workers)},
             "wall_time_s": round(wall_time_s, 3),
             "throughput": result.get("throughput", {}),
             "peak_memory_mb": result.get("peak_memory_mb"),
+            "latency_ms": result.get("latency_ms", {}),
+            "curves": result.get("curves", {}),
             "checkpoint": f"runs/{job.run_id}/checkpoint" if kept else None,
             "values": f"runs/{job.run_id}/impressions.npz" if kept else None,
             **{key: anonymise(value) if isinstance(value, str) else value for key, value in extra.items()},
@@ -76,10 +77,15 @@ class Recorder:
             "dialect": job.config.evaluation.ties,
             "features": list(job.config.data.features) if name in ("tfidf", "frozen") else [],
             "params_trained": 0,
-            "encoder": dict(self.encoder) if name == "frozen" else None,
+            "encoder": None,
             "hardware": dict(self.origin["hardware"]),
             "wall_time_s": result.get("wall_time_s"),
         }
+
+    def comparison(self, run_id: str, label: str, like: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+        """Build the record of a row compared with the first row of its table; `like` is a run of the row."""
+        shared = {key: like.get(key) for key in ("encoder", "split", "dialect")}
+        return self._common("comparison", "finished", label) | {"run_id": run_id, **shared, "comparison": dict(found)}
 
     def _common(self, role: str, status: str, group: str) -> dict[str, Any]:
         return {
@@ -95,3 +101,10 @@ class Recorder:
             "versions": self.origin["versions"],
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+def encoder_of(job: Job) -> dict[str, Any] | None:
+    """Name the encoder of a run; a model with words of its own has none."""
+    if job.tokenizer is not None:
+        return None
+    return {"name": job.config.model.encoder.name, "fingerprint": job.encoder_fingerprint}

@@ -58,6 +58,10 @@ class Row:
     runs: tuple[Record, ...] = ()
     failed: tuple[Record, ...] = ()
     trials: tuple[Record, ...] = ()
+    comparison: Record | None = None
+    """The record of the paired test of these very runs against those of the first row (see `comparisons`)."""
+    p_holm: float | None = None
+    """p of that test, corrected for the number of rows that were tested (Holm)."""
 
     @property
     def status(self) -> str:
@@ -95,16 +99,18 @@ def comparable(records: Iterable[Record], size: str, fixed: Sequence[str] = FIXE
     """Split the records of one size into those that agree with the latest one and those left out.
 
     A record that lacks a fixed value (a baseline has no encoder) agrees with any. Search trials look at another split
-    than the runs of the table, so the split binds only the others.
+    than the runs of the table, so the split binds only the others. Comparisons are kept and decide nothing: each names
+    the runs that it holds for.
     """
     sized = [record for record in records if record["size"] == size]
-    kept, left_out = sized, []
+    comparisons = [record for record in sized if record["role"] == "comparison"]
+    kept, left_out = [record for record in sized if record["role"] != "comparison"], []
     for path in fixed:
         bound = [r for r in kept if lookup(r, path) is not None and not (path == "split" and r["role"] == "search")]
         wrong = [r for r in bound if lookup(r, path) != lookup(bound[-1], path)]
         left_out += wrong
         kept = [r for r in kept if not any(r is other for other in wrong)]
-    return kept, left_out
+    return kept + comparisons, left_out
 
 
 def make_rows(
@@ -113,7 +119,7 @@ def make_rows(
     rows: Sequence[tuple[str, str]] | None = None,
     baselines: bool = True,
 ) -> list[Row]:
-    """Group comparable records into rows; baselines come last.
+    """Group comparable records into rows; baselines come last. Comparisons make no row.
 
     Args:
         records: Of one size, as `comparable` returns them.
@@ -121,7 +127,7 @@ def make_rows(
         rows: (group, label) of every row in order, pending ones included; None takes the groups as they come.
         baselines: Whether to end with the baselines.
     """
-    named = [r for r in records if r["role"] != "baseline" and lookup(r, group) is not None]
+    named = [r for r in records if r["role"] not in ("baseline", "comparison") and lookup(r, group) is not None]
     order = rows or list({str(lookup(r, group)): str(r.get("label") or lookup(r, group)) for r in named}.items())
     made = [_row(name, label, [r for r in named if str(lookup(r, group)) == name]) for name, label in order]
     return made + (_baseline_rows(records) if baselines else [])

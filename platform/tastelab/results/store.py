@@ -25,7 +25,7 @@ from tastelab.results.provenance import private_part
 Record = dict[str, Any]
 
 ALLOWED = {
-    "role": ("search", "final", "baseline"),
+    "role": ("search", "final", "baseline", "comparison"),
     "status": ("finished", "pruned", "failed"),
     "size": ("smoke", "default", "paper"),
 }
@@ -58,14 +58,14 @@ class RecordStore:
     def load(self, experiment: str | None = None) -> list[Record]:
         """Read the records of one experiment, or of all, oldest first.
 
-        Of the lines with one run id and size the last counts, but a finished run is never displaced by an unfinished
-        one. Each record gains `stale`: whether an older `METHOD_VERSION` made it. A line that a kill cut off, or that
+        Of the lines with one run id, row and size the last counts, but a finished run is never displaced by an
+        unfinished one. Each record gains `stale`: whether an older `METHOD_VERSION` made it. A line that a kill cut off, or that
         is no record, is skipped with a warning.
         """
-        kept: dict[tuple[str, str, str], Record] = {}
+        kept: dict[tuple[str, ...], Record] = {}
         for path in self._files(experiment):
             for record in self._lines(path):
-                key = (path.stem, record["size"], record["run_id"])
+                key = (path.stem, record["size"], record["run_id"], str(record.get("group")))
                 if record["status"] == "finished" or kept.get(key, record)["status"] != "finished":
                     kept.pop(key, None)  # so that the order is that of the lines that count
                     kept[key] = record | {"stale": record["method_version"] < METHOD_VERSION}

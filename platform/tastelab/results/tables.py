@@ -1,39 +1,37 @@
 """Records → a Markdown page, a CSV file, and a summary on the screen.
 
-A table is made from records alone, so that any machine that has `reports/runs/` writes the same bytes. Every value is
-a mean over seeds; its interval is the mean of the seeds' own bootstrap bounds (see `rows.Estimate`).
+A table is made from records alone, so that any machine that has `reports/runs/` writes the same bytes. The page begins
+with a matrix in the layout of [A] (see `matrix`); a section per size and data set follows with intervals, tests and
+cost. Every value is a mean over seeds; its interval is the mean of the seeds' own bootstrap bounds (see
+`rows.Estimate`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tastelab.results.captions import caption, notes, run_list
 from tastelab.results.columns import COLUMNS, aligned, cells, column, plain
+from tastelab.results.comparisons import with_comparisons
+from tastelab.results.matrix import legend, markdown, panels
+from tastelab.results.published import published
 from tastelab.results.rows import FIXED, Row, comparable, make_rows
 from tastelab.results.sections import Section, sections
-from tastelab.results.store import Record, distinct
-
-CSV_MEANS = ("wall_time_s", "throughput.impressions_per_s", "peak_memory_mb")
-CSV_SHARED = (
-    *("counts.n_total", "counts.n_scored", "counts.n_single_class", "counts.n_empty_history"),
-    *("params_trained", "params_total", "split", "dialect", "features"),
-    *("data.name", "data.fingerprint", "encoder.name", "encoder.fingerprint", "method_version", "git.commit"),
-)
+from tastelab.results.sheet import line, sheet
+from tastelab.results.store import Record
 
 
 @dataclass(frozen=True)
 class Table:
     """What a table shows: declared by an experiment, filled from its records.
 
-    `columns` and `details` become two Markdown tables on one page, of quality and of cost, so that each fits the
-    width of a page. What a column can be: see `columns.column`. A wrong one raises `ValueError` at once.
+    `columns` and `details` become two Markdown tables per section, of quality and of cost, so that each fits the
+    width of a page; under a matrix, which has all metrics, the section shows the first of them alone. What a column
+    can be: see `columns.column`. A wrong column, or a published figure that does not exist or belongs to no row, raises
+    `ValueError` at once.
     """
 
     name: str
@@ -44,18 +42,43 @@ class Table:
     """(group, label) of each row in order, pending ones included; None takes the groups as records bring them."""
     heading: str = "System"
     """Header of the labels."""
-    columns: tuple[str, ...] = ("auc", "auc:interval", "auc:sd", "mrr", "ndcg@5", "ndcg@10", "auc:n", "seeds")
-    details: tuple[str, ...] = ("trials", "trained", "features", "dialect", "wall_time", "throughput", "memory")
+    columns: tuple[str, ...] = (
+        *("auc", "auc:interval", "auc:sd", "mrr", "ndcg@5", "ndcg@10"),
+        *("vs_first", "vs_first:holm", "seeds"),
+    )
+    details: tuple[str, ...] = (
+        *("trials", "trained", "train_impressions", "wall_time", "throughput"),
+        *("latency_1", "latency_64", "memory"),
+    )
+    """The column `trials` is left out where nothing was searched."""
     baselines: bool = True
     fixed: tuple[str, ...] = FIXED
     """Dotted paths on which all records of the table must agree; those that differ from the latest are left out."""
     figures: tuple[str, ...] = ()
     """Names of the plots that each section shows."""
     note: str = ""
+    datasets: tuple[tuple[str, str], ...] = (
+        ("mind-small", "MIND-small"),
+        ("mix_sample", "Mix sample"),
+        ("synthetic", "Synthetic"),
+    )
+    """(name in records, header) of each data set of the matrix, pending ones included; empty: no matrix."""
+    published: Mapping[str, str] = field(default_factory=dict)
+    """Label or group of a row → key of `published.PUBLISHED`: the figure shown beside it."""
+    references: tuple[str, ...] = ()
+    """Keys of `published.PUBLISHED` that get rows of their own, with published columns only."""
 
     def __post_init__(self) -> None:
         for key in (*self.columns, *self.details):
             column(key)
+        for key in (*self.published.values(), *self.references):
+            published(key)
+        names = {name for row in self.rows or () for name in row}
+        if self.rows is not None and (lost := set(self.published) - names):
+            raise ValueError(
+                f"The table {self.name} has no row '{min(lost)}' to show a published figure beside: "
+                f"use one of {', '.join(label for _, label in self.rows)}."
+            )
 
     @property
     def metrics(self) -> list[str]:
@@ -64,13 +87,13 @@ class Table:
         return list(dict.fromkeys(name for name in names if name not in COLUMNS))
 
     def fill(self, records: Sequence[Record], size: str) -> tuple[list[Row], list[Record]]:
-        """Return the rows that records of one size make, and the records that did not belong among them."""
+        """Return the rows that records of one size make, tests included, and the records that did not belong."""
         kept, left_out = comparable(records, size, self.fixed)
-        return make_rows(kept, self.group, self.rows, self.baselines), left_out
+        return with_comparisons(make_rows(kept, self.group, self.rows, self.baselines), kept), left_out
 
 
 def write_table(table: Table, records: Sequence[Record], reports: Path) -> tuple[Path, Path]:
-    """Write `reports/tables/<name>.md` and `.csv`, a section per size and data set, and return their paths.
+    """Write `reports/tables/<name>.md` and `.csv` and return their paths.
 
     Args:
         table: The declaration.
@@ -79,14 +102,16 @@ def write_table(table: Table, records: Sequence[Record], reports: Path) -> tuple
     """
     found = sections(records) or [Section("default", "", ())]
     filled = [(section, *table.fill(section.records, section.size)) for section in found]
-    parts = [f"# {table.title}"]
-    for section, rows, left_out in filled:
-        parts += [f"## {section.data}, size {section.size}"] if len(filled) > 1 else []
-        parts += _page(table, section, rows, left_out)
-    lines = [_csv_line(table, row, section.size) for section, rows, _ in filled for row in rows]
+    parts = [f"# {table.title}", *_matrix(table, records)]
+    headed = bool(table.datasets) or len(filled) > 1
+    for section, rows, left_out in filled if records or not table.datasets else ():
+        title = dict(table.datasets).get(section.data, section.data)
+        parts += [f"## In detail: {title}, size {section.size}"] if headed else []
+        parts += _detail(table, section, rows, left_out)
+    lines = [line(row, section, table.metrics) for section, rows, _ in filled for row in rows]
     folder = reports / "tables"
     page = write_text(folder / f"{table.name}.md", "\n\n".join(part for part in parts if part) + "\n")
-    return page, write_text(folder / f"{table.name}.csv", _csv(lines))
+    return page, write_text(folder / f"{table.name}.csv", sheet(lines))
 
 
 def summary(table: Table, records: Sequence[Record], size: str) -> str:
@@ -106,13 +131,24 @@ def write_text(path: Path, text: str) -> Path:
     return partial.replace(path)
 
 
-def _page(table: Table, section: Section, rows: Sequence[Row], left_out: Sequence[Record]) -> list[str]:
-    tables = [
-        aligned(cells(rows, table.heading, keys, mark_best=True), _sides(keys))
-        for keys in (table.columns, table.details)
-        if keys
-    ]
-    listed = "\n".join(f"- {note}" for note in notes(rows, left_out, section.size, table.note))
+def _matrix(table: Table, records: Sequence[Record]) -> list[str]:
+    """The matrix of each size: what a reader of [A] looks for first."""
+    parts = []
+    for size, shown in panels(table, records).items() if table.datasets else ():
+        remarks = [table.note, *legend(shown)] if table.note else legend(shown)
+        listed = "\n".join(f"- {remark}" for remark in remarks)
+        parts += [f"## Results at size {size}", *markdown(table, shown), listed]
+    return parts
+
+
+def _detail(table: Table, section: Section, rows: Sequence[Row], left_out: Sequence[Record]) -> list[str]:
+    """One section: what its records share, quality, cost, notes, figures, and the runs behind it."""
+    idle = {"trials"} if not any(row.trials for row in rows) else set()
+    shown_above = set(table.metrics[1:]) if table.datasets else set()
+    kept = [[key for key in keys if key not in idle | shown_above] for keys in (table.columns, table.details)]
+    tables = [aligned(cells(rows, table.heading, keys, mark_best=True), _sides(keys)) for keys in kept if keys]
+    remarks = notes(rows, left_out, section.size, "" if table.datasets else table.note)
+    listed = "\n".join(f"- {remark}" for remark in remarks)
     experiments = sorted({run["experiment"] for row in rows for run in row.runs})
     source = ", ".join(f"`runs/{name}.jsonl`" for name in experiments) or "no finished run yet"
     images = [f"![{name}](../figures/{name}-{section.slug}.svg)" for name in table.figures if section.records]
@@ -121,27 +157,3 @@ def _page(table: Table, section: Section, rows: Sequence[Row], left_out: Sequenc
 
 def _sides(keys: Sequence[str]) -> list[bool]:
     return [False, *(column(key).right for key in keys)]
-
-
-def _csv(lines: Sequence[dict[str, Any]]) -> str:
-    """One line per row in full precision, an empty cell for what is not there."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(lines[0]) if lines else ["group"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
-
-
-def _csv_line(table: Table, row: Row, size: str) -> dict[str, Any]:
-    line: dict[str, Any] = {"group": row.group, "label": row.label, "kind": "baseline" if row.baseline else "run"}
-    line |= {"status": row.status, "size": size, "seeds": " ".join(map(str, row.seeds))}
-    for metric in table.metrics:
-        found = row.estimate(metric)
-        line[metric] = getattr(found, "mean", None)
-        line |= {f"{metric}_{part}": getattr(found, part, None) for part in ("low", "high", "sd", "n")}
-    line |= {f"trials_{status}": row.num_trials(status) for status in ("finished", "pruned", "failed")}
-    line |= {"runs_failed": len(row.failed)}
-    line |= {path.rpartition(".")[2]: row.mean(path) for path in CSV_MEANS}
-    for path in CSV_SHARED:
-        line[path.removeprefix("counts.").replace(".", "_")] = " ".join(map(str, distinct(row.runs, path)))
-    return line | {"run_ids": " ".join(run["run_id"] for run in row.runs)}

@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tastelab.config import RunConfig, from_dict
+from tastelab.data.words import load_words
 from tastelab.modeling.encoders import EncoderSource, encoder_fingerprint, find_encoder, load_tokenizer
-from tastelab.modeling.ranker import Ranker, build_ranker, load_trainable_state
+from tastelab.modeling.ranker import Ranker, Resources, build_ranker, load_trainable_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,17 +50,23 @@ def open_checkpoint(folder: str | Path, encoder: str | None = None, device: str 
     folder = Path(folder).expanduser()
     about = _read_about(folder)
     config = from_dict(RunConfig, about["config"])
-    source = find_encoder(encoder or about["encoder"]["name"])
-    fingerprint = encoder_fingerprint(source.path)
+    words = (folder / "tokenizer.json").is_file()  # the words came with the data: the checkpoint carries them
+    if words:
+        source, fingerprint = EncoderSource("words", str(folder)), str(about["encoder"]["fingerprint"])
+    else:
+        source = find_encoder(encoder or about["encoder"]["name"])
+        fingerprint = encoder_fingerprint(source.path)
     if fingerprint != about["encoder"]["fingerprint"]:
         raise ValueError(
             f"The checkpoint {folder} was trained on the encoder {about['encoder']['name']} with the fingerprint "
             f"{about['encoder']['fingerprint']}, and {source.path} has {fingerprint}: "
             "pass the encoder it was trained with."
         )
-    ranker = build_ranker(config.model, source.path, seed=config.seed)
+    resources = Resources(source.path, num_items=int(about.get("data", {}).get("num_items", 0)))
+    ranker = build_ranker(config.model, resources, config.seed)
     load_trainable_state(ranker, _read_state(folder))
-    return Trained(ranker.to(device).eval(), load_tokenizer(source.path), config, source, fingerprint, about)
+    tokenizer = load_words(folder) if words else load_tokenizer(source.path)
+    return Trained(ranker.to(device).eval(), tokenizer, config, source, fingerprint, about)
 
 
 def _read_about(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tastelab.evaluation.evaluate import Evaluation, evaluate, no_labels, score_
 from tastelab.evaluation.submission import check_place, write_submission
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
 from tastelab.modeling.ranker import Ranker, build_ranker
-from tastelab.serving.checkpoint import open_checkpoint
+from tastelab.serving.checkpoint import Trained, open_checkpoint
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 
@@ -69,6 +69,7 @@ def prepare(request: Request, labelled: bool = False) -> Ready:
     if not data.has_labels(request.split) and labelled:
         raise ValueError(no_labels(data, request.split))
     if trained:
+        _check_items(trained, data)
         ranker, reads, tokenizer = trained.ranker, trained.config.data, trained.tokenizer
         fingerprint = trained.encoder_fingerprint
     else:
@@ -79,6 +80,17 @@ def prepare(request: Request, labelled: bool = False) -> Ready:
     path = store_path(data, features, reads.max_tokens, source.label, fingerprint)
     store = build_store(data, features, reads.max_tokens, path, tokenizer)
     return Ready(ranker, data, store, request.max_history or reads.max_history, device)
+
+
+def _check_items(trained: Trained, data: PreparedData) -> None:
+    """Refuse other items than those that a trained table of items has rows for."""
+    about = trained.about.get("data", {})
+    if getattr(trained.ranker, "has_item_table", False) and about.get("fingerprint") != data.fingerprint:
+        raise ValueError(
+            f"The checkpoint has trained vectors of the items of {about.get('name')} ({about.get('fingerprint')}), and "
+            f"'{data.name}' is {data.fingerprint}: pass the data that it was trained on, or rank texts with "
+            "`tastelab rank`."
+        )
 
 
 def frozen_model(encoder: str) -> ModelConfig:

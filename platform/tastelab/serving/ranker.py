@@ -1,6 +1,6 @@
 """The trained ranker as an interactive feed: raw texts that a person liked and disliked → candidates in order.
 
-Shape letters: B impressions (1 here), H history slots, C candidates, D width.
+Shape letters: B impressions (1 here), H history slots, C candidates.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tastelab.modeling.items import Items, Slots
 from tastelab.schema import TEXT_FEATURES
 from tastelab.serving.checkpoint import Trained, open_checkpoint
-from tastelab.serving.vectors import VectorCache
+from tastelab.serving.vectors import ItemCache
 
 GAMMA = 0.5
 """How much a dislike weighs against a like (methods.md §8), unless set: nothing in training has fixed it."""
 CACHE_ITEMS = 65_536
-"""Item vectors kept: 100 MB at width 384."""
+"""Items kept: 100 MB of vectors at width 384."""
 
 Item = str | Mapping[str, Any] | Any
 """A text; or a mapping or dataclass with text features (title, abstract, …), joined as in training."""
@@ -51,7 +52,7 @@ def load(
         checkpoint: the checkpoint folder of a run.
         encoder: the encoder it was trained on, where it is not found by the name in the checkpoint.
         device: where to compute.
-        cache_items: item vectors to keep.
+        cache_items: items to keep.
 
     Raises `ValueError` where the folder is no checkpoint, or the encoder is not the one it was trained with.
     """
@@ -59,7 +60,7 @@ def load(
 
 
 class TasteRanker:
-    """Ranks candidates by liked and disliked items; keeps item vectors, so that feedback costs no encoding.
+    """Ranks candidates by liked and disliked items; keeps what it computed of each item: a text is encoded once.
 
     Not safe for use from several threads at once.
     """
@@ -70,7 +71,7 @@ class TasteRanker:
         self.trained = trained
         self.features = data.features
         self.max_history = data.max_history
-        self.vectors = VectorCache(trained.ranker, trained.tokenizer, data.max_tokens, cache_items)
+        self.items = ItemCache(trained.ranker, trained.tokenizer, data.max_tokens, cache_items)
         separator = trained.tokenizer.sep_token
         self._separator = f" {separator} " if separator else " "
 
@@ -97,26 +98,29 @@ class TasteRanker:
         if not gamma >= 0:
             raise ValueError(f"gamma is {gamma}: choose 0 or more.")
         shown = self._texts(candidates, "candidates")
-        histories = [
-            self._texts(liked, "liked")[-self.max_history :],
-            self._texts(disliked, "disliked")[-self.max_history :],
-        ]
+        likes = self._texts(liked, "liked")[-self.max_history :]
+        dislikes = self._texts(disliked, "disliked")[-self.max_history :]
         if not shown:
             return []
-        vectors = self.vectors.fetch([*shown, *histories[0], *histories[1]])
-        candidates_CD = torch.stack([vectors[text] for text in shown])
-        scores_C = self._score([vectors[text] for text in histories[0]], candidates_CD)
-        if histories[1]:
-            scores_C = scores_C - gamma * self._score([vectors[text] for text in histories[1]], candidates_CD)
+        texts = list(dict.fromkeys([*shown, *likes, *dislikes]))
+        place = {text: row for row, text in enumerate(texts)}
+        items = self.items.fetch(texts, set(shown))
+        candidates_C = [place[text] for text in shown]
+        scores_C = self._score(items, [place[text] for text in likes], candidates_C)
+        if dislikes:
+            scores_C = scores_C - gamma * self._score(items, [place[text] for text in dislikes], candidates_C)
         scores = scores_C.tolist()
         order = sorted(range(len(shown)), key=lambda c: -scores[c])
-        return [Ranked(shown[c], scores[c], place, c) for place, c in enumerate(order, start=1)]
+        return [Ranked(shown[c], scores[c], position, c) for position, c in enumerate(order, start=1)]
 
     @torch.inference_mode()
-    def _score(self, history: list[Tensor], candidates_CD: Tensor) -> Tensor:
-        history_HD = torch.stack(history) if history else candidates_CD[:0]
-        mask_BH = torch.ones(1, len(history), dtype=torch.bool, device=candidates_CD.device)
-        return self.trained.ranker.score(history_HD[None], mask_BH, candidates_CD[None])[0]
+    def _score(self, items: Items, history: list[int], candidates: list[int]) -> Tensor:
+        # One masked slot stands for an empty history: not every operation takes none.
+        index_BH = torch.tensor([history or [0]], device=items.ids_U.device)
+        index_BC = torch.tensor([candidates], device=items.ids_U.device)
+        mask_BH = torch.full_like(index_BH, bool(history), dtype=torch.bool)
+        slots = Slots(index_BH, mask_BH, index_BC, torch.ones_like(index_BC, dtype=torch.bool))
+        return self.trained.ranker.score(items, slots)[0]
 
     def _texts(self, items: Sequence[Item], what: str) -> list[str]:
         if isinstance(items, str | Mapping):

@@ -3,6 +3,7 @@
 model.safetensors      what was trained (adapters, or the whole encoder when it was fine-tuned in full)
 config.json            run configuration, run id, fingerprints of data and encoder, step
 optimizer.safetensors  AdamW's moments; absent from the checkpoint that a finished run leaves behind
+tokenizer.json         the vocabulary, where words come with the data and not with an encoder
 """
 
 from __future__ import annotations
@@ -21,11 +22,26 @@ from torch import Tensor, nn
 from tastelab.modeling.ranker import load_trainable_state, trainable_state
 from tastelab.training.module import TrainingModule
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
 
 def save_checkpoint(
-    module: TrainingModule, about: Mapping[str, Any], step: int, optimizer: torch.optim.Optimizer | None, folder: Path
+    module: TrainingModule,
+    about: Mapping[str, Any],
+    step: int,
+    optimizer: torch.optim.Optimizer | None,
+    folder: Path,
+    tokenizer: Path | None = None,
 ) -> None:
     """Write a checkpoint to `folder`, replacing one that is there only when the new one is complete.
+
+    Args:
+        module: model and objective.
+        about: what `config.json` says of the run.
+        step: steps done.
+        optimizer: its state is saved too, if given.
+        folder: where the checkpoint goes.
+        tokenizer: folder of the tokenizer, for a model whose words come with the data and not with an encoder.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; the sentence names the folder and the step.
@@ -37,6 +53,9 @@ def save_checkpoint(
         _save(trainable_state(module.ranker) | _objective_state(module), partial / "model.safetensors")
         if optimizer is not None:
             _save(_optimizer_state(module, optimizer), partial / "optimizer.safetensors")
+        if tokenizer is not None:
+            for name in TOKENIZER_FILES:
+                shutil.copy(tokenizer / name, partial / name)
         (partial / "config.json").write_text(json.dumps(dict(about) | {"step": step}, indent=2) + "\n")
     except Exception as error:  # safetensors raises an error of its own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
@@ -48,8 +67,10 @@ def save_checkpoint(
     partial.rename(folder)
 
 
-def load_checkpoint(folder: Path, module: TrainingModule, optimizer: torch.optim.Optimizer | None) -> int:
-    """Load what `save_checkpoint` wrote and return the number of steps done."""
+def load_checkpoint(
+    folder: Path, module: TrainingModule, optimizer: torch.optim.Optimizer | None
+) -> tuple[int, dict[str, Any]]:
+    """Load what `save_checkpoint` wrote; return the number of steps done and the curves up to them."""
     state = load_file(folder / "model.safetensors")
     objective = {name: state.pop(name) for name in list(state) if name.startswith("objective.")}
     load_trainable_state(module.ranker, state)
@@ -57,7 +78,8 @@ def load_checkpoint(folder: Path, module: TrainingModule, optimizer: torch.optim
         value.data.copy_(objective[name])
     if optimizer is not None:
         _load_optimizer_state(module, optimizer, load_file(folder / "optimizer.safetensors"))
-    return int(json.loads((folder / "config.json").read_text())["step"])
+    about = json.loads((folder / "config.json").read_text())
+    return int(about["step"]), about.get("curves", {})
 
 
 def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
@@ -67,8 +89,9 @@ def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
 
 
 def _objective_parameters(module: TrainingModule) -> dict[str, nn.Parameter]:
-    named = module.temperature.named_parameters()
-    return {f"objective.temperature.{name}": value for name, value in named if value.requires_grad}
+    named = [(f"temperature.{name}", value) for name, value in module.temperature.named_parameters()]
+    named += [(f"loss.{name}", value) for name, value in module.learned.items()]
+    return {f"objective.{name}": value for name, value in named if value.requires_grad}
 
 
 def _objective_state(module: TrainingModule) -> dict[str, Tensor]:

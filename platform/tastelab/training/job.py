@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,23 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a run reads item texts: with which encoder, and where their tokens are."""
+
+    store_path: Path
+    encoder_path: str
+    """Folder or hub id of the encoder; for word tokens the folder of their vocabulary."""
+    encoder_fingerprint: str
+
+
+def reading_key(config: RunConfig) -> str:
+    """Name what decides a run's `Reading`."""
+    tokens = getattr(config.model.architecture, "tokens", "encoder")
+    encoder = config.model.encoder.name if tokens == "encoder" else tokens
+    return f"{encoder} {config.data.max_tokens} {'+'.join(config.data.features)}"
+
+
+@dataclass(frozen=True)
 class Job:
     """A run's science, its places, and what to keep of it."""
 
@@ -30,11 +48,21 @@ class Job:
     encoder_fingerprint: str
     keep: bool = False
     """Leave the trained model and the per-impression values in the home folder."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """Every way of reading that the runs of a launch need, by `reading_key`; empty: there is one."""
 
     def at(self, config: RunConfig, data_fingerprint: str, keep: bool = False) -> Job:
-        """Describe the run of another configuration in the same places."""
-        identity = run_id(config, data_fingerprint, self.encoder_fingerprint)
-        return replace(self, config=config, run_id=identity, keep=keep)
+        """Describe the run of another configuration, which may read texts in another of the known ways."""
+        here = Reading(self.store_path, self.encoder_path, self.encoder_fingerprint)
+        reading = self.readings[reading_key(config)] if self.readings else here
+        identity = run_id(config, data_fingerprint, reading.encoder_fingerprint)
+        return replace(self, config=config, run_id=identity, keep=keep, **vars(reading))
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """Folder of the vocabulary, where words come with the data and not with an encoder."""
+        words = getattr(self.config.model.architecture, "tokens", "encoder") == "words"
+        return Path(self.encoder_path) if words else None
 
     @property
     def folder(self) -> Path:
@@ -92,10 +120,11 @@ class Job:
 
     def about(self) -> dict[str, object]:
         """Return what a checkpoint says of its run."""
+        data = self.open_data()
         return {
             "run_id": self.run_id,
             "config": to_dict(self.config),
             "encoder": {"name": self.config.model.encoder.name, "fingerprint": self.encoder_fingerprint},
-            "data": {"name": self.config.data.dataset, "fingerprint": self.open_data().fingerprint},
+            "data": {"name": self.config.data.dataset, "fingerprint": data.fingerprint, "num_items": data.num_items},
             "method_version": METHOD_VERSION,
         }

@@ -18,6 +18,7 @@ from tastelab.schema import Batch
 from tastelab.training.job import Job
 from tastelab.training.loop import Scalars
 from tastelab.training.module import TrainingModule
+from tastelab.training.sparse import ignore_tables
 
 
 class LocalSession:
@@ -32,6 +33,7 @@ class LocalSession:
 
     def wrap(self, module: TrainingModule) -> nn.Module:
         """Wrap in DDP where a process group is up."""
+        ignore_tables(module)
         return DistributedDataParallel(module) if world_size() > 1 else module
 
     def batches(self, epoch: int) -> Iterator[Batch]:

@@ -20,8 +20,10 @@ from tastelab.evaluation.collectives import any_rank, sum_over_ranks
 from tastelab.evaluation.encode import autocast
 from tastelab.schema import Batch
 from tastelab.training.checkpoint import load_checkpoint, save_checkpoint
+from tastelab.training.curves import Curves
 from tastelab.training.module import TrainingModule, normaliser
 from tastelab.training.optim import build_optimizer, build_scheduler, clip_gradients
+from tastelab.training.sparse import sync_tables
 
 Scalars = dict[str, float]
 
@@ -85,6 +87,8 @@ def train(
     plan: Plan,
     validate: Callable[[], Scalars],
     about: Mapping[str, Any],
+    curves: Curves,
+    save: Callable[..., None] = save_checkpoint,
 ) -> Scalars:
     """Train `module` to the end of its plan, from the session's checkpoint if there is one.
 
@@ -95,6 +99,8 @@ def train(
         plan: length and validations.
         validate: measures the model as it stands; every rank calls it.
         about: what a checkpoint says of its run.
+        curves: gains what is measured; a checkpoint keeps it.
+        save: writes a checkpoint.
 
     Returns:
         What it cost: impressions per second while training, and steps done; `stopped` if it ended early.
@@ -105,7 +111,8 @@ def train(
     wrapped = session.wrap(module)
     optimizer = build_optimizer(module, optim)
     resume = session.resume_from()
-    step = load_checkpoint(resume, module, optimizer) if resume else 0
+    step, before = load_checkpoint(resume, module, optimizer) if resume else (0, {})
+    curves.resume(before)
     scheduler = build_scheduler(optimizer, optim, max(1, plan.total), step)
     clock = Clock()
     for epoch in range(step // max(1, plan.steps_per_epoch), plan.epochs):
@@ -119,10 +126,13 @@ def train(
             scalars |= {"train/learning_rate": optimizer.param_groups[0]["lr"], "train/epoch": float(epoch)}
             scheduler.step()
             session.log(step, scalars)
+            curves.add(step, scalars)
             check_finite(scalars, step)
             if plan.validates(step):
                 report = scalars | validate() | clock.scalars() | {"validation": plan.validation(step)}
-                session.report(step, report, partial(save_checkpoint, module, about, step, optimizer))
+                curves.add(step, report)
+                known = {**about, "curves": curves.as_json()}
+                session.report(step, report, partial(save, module, known, step, optimizer))
             if step < plan.total and any_rank(session.asked_to_stop(), session.device):
                 return clock.scalars() | {"steps": float(step), "stopped": 1.0}
     return clock.scalars() | {"steps": float(step)}
@@ -157,6 +167,7 @@ def optimise(
                 loss, parts = wrapped(batch, by)
             loss.backward()
         sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+    sync_tables(module)
     norm = clip_gradients(module, optim.clip_norm)
     optimizer.step()
     totals = sum_over_ranks(torch.stack([value.float() for value in sums.values()])).tolist()

@@ -43,6 +43,9 @@ class TrainingModule(nn.Module):
         self.ranker = ranker
         self.temperature = Temperature(objective.temperature, objective.learnable_temperature)
         self.loss: Any = objective.loss
+        self.learned = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(start)) for name, start in getattr(self.loss, "learned", {}).items()}
+        )
         self.auxiliaries: tuple[Any, ...] = tuple(
             term for term in objective.auxiliaries if getattr(term, "weight", 1.0)
         )
@@ -62,10 +65,15 @@ class TrainingModule(nn.Module):
 
     def _objective(self, batch: Batch, output: RankerOutput, by: Normaliser) -> tuple[Tensor, dict[str, Tensor]]:
         valid_B = batch.impression_mask_B
-        loss_B = self.loss(output.scores_BC, batch.labels_BC, batch.candidate_mask_BC, self.temperature())
-        total = (loss_B * valid_B).sum() / by.impressions
+        shown = (output.scores_BC, batch.labels_BC, batch.candidate_mask_BC)
+        temperature = self.temperature()
+        loss_B = self.loss(*shown, temperature, **self.learned)
+        # DDP waits for the gradient of a learnable temperature from a loss that does not read it too.
+        total = (loss_B * valid_B).sum() / by.impressions + 0.0 * temperature
         parts = {self.loss.name: total.detach()}
         for term in self.auxiliaries:
+            # Which architecture has the vectors of which term is checked before any work (`stage`).
+            assert output.item_vectors_UD is not None and output.candidates_BCD is not None
             if term.coupled:
                 vectors_GUD, mask_GU = contrast_groups(batch, output.item_vectors_UD, self.contrast_size)
                 loss_G = term.group_loss(vectors_GUD, mask_GU)
@@ -74,6 +82,7 @@ class TrainingModule(nn.Module):
                 # turns DDP's mean over workers into their sum.
                 total, parts[term.name] = total + term.weight * value, value.detach() / world_size()
             else:
+                assert output.history_BHD is not None
                 loss_B = term.impression_loss(
                     output.history_BHD, batch.history_mask_BH, output.candidates_BCD, batch.candidate_mask_BC
                 )

@@ -3,54 +3,68 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from tastelab.config import EvalConfig
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import TokenStore, open_store
 from tastelab.evaluation.collectives import rank, world_size
-from tastelab.evaluation.evaluate import Evaluation, evaluate
-from tastelab.modeling.ranker import build_ranker, num_parameters, num_trainable
+from tastelab.evaluation.encode import encode_items
+from tastelab.evaluation.evaluate import Evaluation, evaluate, items_of
+from tastelab.evaluation.health import representation_health
+from tastelab.evaluation.latency import latency
+from tastelab.evaluation.whitening import Whitening, fit_whitening
+from tastelab.modeling.ranker import Ranker, Resources, build_ranker, num_parameters, num_trainable
 from tastelab.training.checkpoint import save_checkpoint
+from tastelab.training.curves import Curves
 from tastelab.training.job import Job
 from tastelab.training.loop import Scalars, Session, train
 from tastelab.training.module import TrainingModule
+
+Ints = npt.NDArray[np.int64]
+
+HEALTH_IMPRESSIONS = 64
+"""Validation impressions whose candidates show the health of the representation: a fixed sample, the same all along."""
 
 
 def run(job: Job, session: Session) -> dict[str, Any]:
     """Carry out a job.
 
     Returns:
-        On rank 0 (and alike elsewhere): metrics, counts, parameters and cost, as plain values; only `stopped` and the
-        steps done where the run was asked to end early.
+        On rank 0 (and alike elsewhere): metrics, counts, parameters, curves and cost, as plain values; only `stopped`
+        and the steps done where the run was asked to end early.
     """
     start = time.perf_counter()
     config, data, store = job.config, job.open_data(), open_store(job.store_path)
-    ranker = build_ranker(config.model, job.encoder_path, job.cluster.token_budget, config.seed)
+    resources = Resources(job.encoder_path, job.cluster.token_budget, data.num_items, job.cluster.reuse_mb)
+    ranker = build_ranker(config.model, resources, config.seed)
     module = TrainingModule(ranker, config.objective, job.contrast_size).to(session.device)
     fitting, validation = fitting_and_validation(data, config.data)
-    measure = partial(_measure, module, data, store, job, session)
-    cost: Scalars = {}
-    last: list[Evaluation] = []
+    tools = Tools(job, ranker, data, store, session.device, fitting)
+    curves, cost, last = Curves(), Scalars(), list[Evaluation]()
+    sample = thin(validation, HEALTH_IMPRESSIONS)
 
     def validate() -> Scalars:
         rows = thin(validation, config.evaluation.max_impressions)
-        last[:] = [measure("train", rows)]
-        return {f"val/{name}": value["mean"] for name, value in last[0].metrics.items()}
+        last[:] = [tools.measure("train", rows)]
+        return {f"val/{name}": value["mean"] for name, value in last[0].metrics.items()} | tools.health(sample)
 
+    curves.add(0, tools.health(sample))
     if config.optim.epochs:
-        cost = train(module, session, config.optim, job.plan(len(fitting)), validate, job.about())
+        save = partial(save_checkpoint, tokenizer=job.tokenizer)
+        cost = train(module, session, config.optim, job.plan(len(fitting)), validate, job.about(), curves, save)
     if cost.get("stopped"):
         return {"stopped": True, "steps": int(cost["steps"]), "workers": world_size()}
     split, rows = job.evaluation_rows(data)
     seen = last[0] if last and config.evaluation.split == "validation" else None
-    final = seen if seen is not None and len(seen.rows) == len(rows) else measure(split, rows)
+    final = seen if seen is not None and len(seen.rows) == len(rows) else tools.measure(split, rows)
     if job.keep and rank() == 0:
         _keep(job, module, final, int(cost.get("steps", 0)))
     rate = cost.get("perf/impressions_per_s_per_worker", 0.0) * world_size()
@@ -60,8 +74,72 @@ def run(job: Job, session: Session) -> dict[str, Any]:
         "throughput": {"impressions_per_s": rate} if rate else {},
         "train_time_s": time.perf_counter() - start,
         "peak_memory_mb": peak_memory_mb(session.device),
+        "latency_ms": tools.latency(split, rows) if job.keep else {},
+        "curves": curves.as_json(),
         "workers": world_size(),
     }
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a run measures its model with."""
+
+    job: Job
+    ranker: Ranker
+    data: PreparedData
+    store: TokenStore
+    device: torch.device
+    fitting: Ints
+
+    def measure(self, split: str, rows: Ints) -> Evaluation:
+        """Evaluate the model as it stands on rows of a split; every rank calls it."""
+        chosen, config = self.job.config.evaluation, self.job.config
+        return evaluate(
+            self.ranker,
+            self.data,
+            self.store,
+            split,
+            rows=rows,
+            max_history=config.data.max_history,
+            ks=chosen.ks,
+            ties=chosen.ties,
+            device=self.device,
+            precision=config.optim.precision,
+            whitening=self._whitening() if chosen.whitening else None,
+        )
+
+    def health(self, rows: Ints) -> Scalars:
+        """Measure the representation of the candidates of some impressions (methods.md §5); every rank calls it."""
+        return representation_health(
+            self.ranker,
+            self.data,
+            self.store,
+            rows,
+            self.job.config.data.max_history,
+            self.device,
+            self.job.config.optim.precision,
+        )
+
+    def latency(self, split: str, rows: Ints) -> Scalars:
+        """Measure what scoring an impression takes, on rank 0 while the others wait at the run's end."""
+        if rank():
+            return {}
+        return latency(
+            self.ranker,
+            self.data,
+            self.store,
+            split,
+            rows,
+            self.job.config.data.max_history,
+            self.device,
+            self.job.config.optim.precision,
+        )
+
+    def _whitening(self) -> Whitening:
+        items = items_of(self.data, "train", self.fitting, self.job.config.data.max_history)
+        found = encode_items(self.ranker, self.store, items, self.device, self.job.config.optim.precision)
+        assert found.vectors_UD is not None
+        return fit_whitening(found.vectors_UD)
 
 
 def thin(rows: Any, most: int | None) -> Any:
@@ -81,26 +159,8 @@ def peak_memory_mb(device: torch.device) -> float:
     return float("nan")
 
 
-def _measure(
-    module: TrainingModule, data: PreparedData, store: TokenStore, job: Job, session: Session, split: str, rows: Any
-) -> Evaluation:
-    chosen: EvalConfig = job.config.evaluation
-    return evaluate(
-        module.ranker,
-        data,
-        store,
-        split,
-        rows=rows,
-        max_history=job.config.data.max_history,
-        ks=chosen.ks,
-        ties=chosen.ties,
-        device=session.device,
-        precision=job.config.optim.precision,
-    )
-
-
 def _keep(job: Job, module: TrainingModule, final: Evaluation, step: int) -> None:
-    save_checkpoint(module, job.about(), step, None, job.folder / "checkpoint")
+    save_checkpoint(module, job.about(), step, None, job.folder / "checkpoint", job.tokenizer)
     partial_file = job.folder / ".impressions.partial.npz"
     np.savez_compressed(partial_file, rows=final.rows, **final.values)  # type: ignore[arg-type]
     partial_file.rename(job.folder / "impressions.npz")

@@ -41,8 +41,11 @@ def vectors(made: Made) -> torch.Tensor:
     ranker, data, store = made
     alone = [store.gather(np.array([item])) for item in range(data.num_items)]
     with torch.no_grad():
-        rows = [ranker.encode_items(torch.from_numpy(tokens), torch.from_numpy(mask)) for tokens, mask in alone]
-    return torch.cat(rows)
+        rows = [
+            ranker.represent(torch.tensor([-1]), torch.from_numpy(tokens), torch.from_numpy(mask))
+            for tokens, mask in alone
+        ]
+    return torch.cat([row.vectors_UD for row in rows])
 
 
 def slow_scores(vectors: torch.Tensor, history: list[int], candidates: list[int]) -> list[float]:
@@ -195,8 +198,10 @@ def test_two_workers_measure_what_one_does(make_job: MakeJob, two_workers: Any) 
 def test_items_come_in_the_order_they_were_asked_for(made: Made) -> None:
     ranker, _, store = made
     items = np.array([5, 59, 0, 17, 5])
-    vectors_ND = encode_items(ranker, store, items, torch.device("cpu"), "fp32")
-    alone = [encode_items(ranker, store, items[i : i + 1], torch.device("cpu"), "fp32")[0] for i in range(5)]
+    found = encode_items(ranker, store, items, torch.device("cpu"), "fp32")
+    vectors_ND = found.vectors_UD
+    assert found.ids_U.tolist() == items.tolist()
+    alone = [encode_items(ranker, store, items[i : i + 1], torch.device("cpu"), "fp32").vectors_UD[0] for i in range(5)]
     torch.testing.assert_close(vectors_ND, torch.stack(alone), rtol=0, atol=1e-6)
     assert not torch.allclose(vectors_ND[0], vectors_ND[1], atol=1e-3)
 

@@ -93,5 +93,5 @@ def test_names_and_what_the_sampler_is_told() -> None:
     assert Loss.named("infonce") == InfoNCE()
     assert Loss.named("mince") == MINCE()
     assert (InfoNCE.single_positive, MINCE.single_positive) == (True, False)
-    with pytest.raises(ValueError, match="infonce, mince"):
+    with pytest.raises(ValueError, match="bce, cosine_embedding, infonce, margin, mince, ranknet"):
         Loss.named("mine")

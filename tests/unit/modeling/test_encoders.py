@@ -11,8 +11,9 @@ import pytest
 
 from tastelab.modeling.encoders import (
     EncoderSource,
+    encoder_facts,
     encoder_fingerprint,
-    encoder_width,
+    encoder_is_here,
     find_encoder,
     load_tokenizer,
     read_token_pooling,
@@ -116,6 +117,15 @@ def test_a_pooling_that_is_not_supported_is_refused(folder: Path, mode: object) 
         read_token_pooling(str(folder))
 
 
-def test_width_and_tokenizer_are_the_encoders(tiny_encoder: Path) -> None:
-    assert encoder_width(str(tiny_encoder)) == 32
+def test_facts_and_tokenizer_are_the_encoders(tiny_encoder: Path) -> None:
+    facts = encoder_facts(str(tiny_encoder))
+    assert (facts.width, facts.num_layers, facts.max_tokens) == (32, 2, 64)
     assert load_tokenizer(str(tiny_encoder))("ab c")["input_ids"] == [2, 5, 32, 7, 3]
+
+
+def test_a_folder_is_here_and_a_hub_id_that_was_never_fetched_is_not(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert encoder_is_here(str(tiny_encoder))
+    assert not encoder_is_here("nobody/never-fetched")

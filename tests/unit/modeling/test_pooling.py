@@ -9,16 +9,20 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from tastelab.config import Pooling
+from tastelab.modeling.attention import Attention
 from tastelab.modeling.pooling import ItemPooling, Mean, Mix, MixPool, TopK
-from tastelab.modeling.scorers import Cosine
+from tastelab.modeling.sasrec import SASRec
+from tastelab.modeling.scorers import MLP, Cosine, VectorScorer
 
 D = 6
 HISTORY = (5, 3, 0, 1)
-POOLINGS = [Mean(), TopK(k=2), Mix(k=2, weight=0.3, learnable=False), Mix(k=2)]
+ORDERLESS = [Mean(), TopK(k=2), Mix(k=2, weight=0.3, learnable=False), Mix(k=2), Attention(query_width=5)]
+POOLINGS = [*ORDERLESS, SASRec(num_heads=2)]
+SCORERS = [Cosine(), MLP(hidden=4)]
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,10 +32,21 @@ def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     return history_BHD, torch.arange(5) < torch.tensor(HISTORY)[:, None], candidates_BCD
 
 
+def trained(component: ItemPooling | VectorScorer, empty: float = 0.0) -> nn.Module:
+    """Build in float64, every time with the same parameters, none of them where it starts but the mix weight's."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = component.build(D).double()
+        for name, parameter in module.named_parameters():
+            if name == "empty_D":
+                parameter.data.fill_(empty)
+            elif name != "weight_logit":
+                parameter.data += 0.5 * torch.randn_like(parameter)
+    return module
+
+
 def pool(pooling: ItemPooling, *tensors: Tensor, empty: float = 0.0) -> Tensor:
-    module = pooling.build(D).to(tensors[0].dtype)
-    module.get_parameter("empty_D").data.fill_(empty)
-    scores_BC: Tensor = module(*tensors, Cosine().build(D))
+    scores_BC: Tensor = trained(pooling, empty)(*tensors, Cosine().build(D))
     return scores_BC
 
 
@@ -79,11 +94,28 @@ def test_masked_slots_change_nothing(pooling: ItemPooling) -> None:
     args = (mask_BH, candidates_BCD)
     assert torch.equal(pool(pooling, history_BHD, *args, empty=0.1), pool(pooling, other_BHD, *args, empty=0.1))
     longer_BHD = torch.cat([history_BHD, history_BHD], dim=1)
-    longer_BH = torch.cat([mask_BH, torch.zeros_like(mask_BH)], dim=1)
-    torch.testing.assert_close(pool(pooling, longer_BHD, longer_BH, candidates_BCD), pool(pooling, history_BHD, *args))
+    for masks in ((mask_BH, torch.zeros_like(mask_BH)), (torch.zeros_like(mask_BH), mask_BH)):
+        longer_BC = pool(pooling, longer_BHD, torch.cat(masks, dim=1), candidates_BCD)
+        torch.testing.assert_close(longer_BC, pool(pooling, history_BHD, *args))
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("garbage", [1e308, -1e308])
+def test_even_huge_values_in_masked_slots_change_no_score_and_no_gradient(pooling: ItemPooling, garbage: float) -> None:
+    history_BHD, mask_BH, candidates_BCD = inputs()
+    grads = []
+    for filled_BHD in (history_BHD, history_BHD.masked_fill(~mask_BH.unsqueeze(-1), garbage)):
+        module = trained(pooling, empty=0.1)
+        leaf_BHD = filled_BHD.clone().requires_grad_()
+        scores_BC = module(leaf_BHD, mask_BH, candidates_BCD, Cosine().build(D))
+        scores_BC.square().sum().backward()
+        grads.append([scores_BC.detach(), leaf_BHD.grad, *(p.grad for p in module.parameters())])
+    for clean, dirty in zip(*grads, strict=True):
+        assert torch.equal(clean, dirty)
+    assert not grads[0][1][~mask_BH].any()
+
+
+@pytest.mark.parametrize("pooling", ORDERLESS)
 def test_the_order_of_the_history_changes_nothing(pooling: ItemPooling) -> None:
     history_BHD, mask_BH, candidates_BCD = inputs()
     reversed_ = pool(pooling, history_BHD.flip(1), mask_BH.flip(1), candidates_BCD)
@@ -133,30 +165,58 @@ def test_a_batch_without_any_history_slot_is_scored(pooling: ItemPooling) -> Non
     torch.testing.assert_close(scores_BC[2], pool(pooling, *inputs(), empty=0.1)[2])
 
 
+@pytest.mark.parametrize("scorer", SCORERS)
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [2], [0, 1]])
-def test_every_parameter_takes_part_in_every_batch_with_finite_gradients(pooling: ItemPooling, rows: list[int]) -> None:
+def test_every_parameter_takes_part_in_every_batch_with_finite_gradients(
+    pooling: ItemPooling, scorer: VectorScorer, rows: list[int]
+) -> None:
+    """With some histories empty, all of them, none of them; DDP waits for a parameter without a gradient."""
     history_BHD, mask_BH, candidates_BCD = (tensor[rows] for tensor in inputs())
     history_BHD.requires_grad_()
-    module = pooling.build(D).double()
-    module(history_BHD, mask_BH, candidates_BCD, Cosine().build(D)).square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+    for build in (lambda component: component.build(D).double(), trained):
+        module, score = build(pooling), build(scorer)
+        module(history_BHD, mask_BH, candidates_BCD, score).square().sum().backward()
+        parameters = [*module.named_parameters(), *score.named_parameters()]
+        assert {name for name, p in parameters if p.grad is None} == set()
+        assert all(p.grad is not None and p.grad.isfinite().all() for _, p in parameters)
     assert history_BHD.grad is not None
     assert history_BHD.grad.isfinite().all()
     assert not history_BHD.grad[~mask_BH].any()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_gradients_equal_finite_differences(pooling: ItemPooling) -> None:
+def test_every_parameter_takes_part_in_a_batch_without_any_history_slot(pooling: ItemPooling) -> None:
     history_BHD, mask_BH, candidates_BCD = inputs()
-    module = pooling.build(D).double()
-    module.get_parameter("empty_D").data.fill_(0.1)
+    module = trained(pooling, empty=0.1)
+    module(history_BHD[:, :0], mask_BH[:, :0], candidates_BCD, Cosine().build(D)).sum().backward()
+    assert {name for name, p in module.named_parameters() if p.grad is None} == set()
 
-    def scores(history: Tensor, candidates: Tensor) -> Tensor:
-        result: Tensor = module(history, mask_BH, candidates, Cosine().build(D))
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_gradients_equal_finite_differences(pooling: ItemPooling, scorer: VectorScorer) -> None:
+    history_BHD, mask_BH, candidates_BCD = inputs()
+    module, score = trained(pooling, empty=0.1), trained(scorer)
+    names = [name for name, _ in module.named_parameters()]
+
+    def scores(history: Tensor, candidates: Tensor, *values: Tensor) -> Tensor:
+        parameters = dict(zip(names, values, strict=True))
+        arguments = (history, mask_BH, candidates, score)
+        result: Tensor = torch.func.functional_call(module, parameters, arguments)
         return result
 
-    assert torch.autograd.gradcheck(scores, (history_BHD.requires_grad_(), candidates_BCD.requires_grad_()))
+    leaves = (history_BHD.requires_grad_(), candidates_BCD.requires_grad_(), *module.parameters())
+    assert torch.autograd.gradcheck(scores, leaves, fast_mode=True)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_one_candidate_scores_as_it_does_among_others(pooling: ItemPooling, scorer: VectorScorer) -> None:
+    history_BHD, mask_BH, candidates_BCD = inputs()
+    module, score = trained(pooling, empty=0.1), trained(scorer)
+    alone_B1 = module(history_BHD, mask_BH, candidates_BCD[:, 1:2], score)
+    torch.testing.assert_close(alone_B1, module(history_BHD, mask_BH, candidates_BCD, score)[:, 1:2])
 
 
 @pytest.mark.parametrize(
@@ -164,6 +224,11 @@ def test_gradients_equal_finite_differences(pooling: ItemPooling) -> None:
     [
         ("top_k", {"k": 0}, "k of 1 or more"),
         ("mix", {"k": -1}, "k of 1 or more"),
+        ("attention", {"query_width": 0}, "query is 0: choose 1 or more"),
+        ("sasrec", {"num_layers": 0}, "num_layers is 0: choose 1 or more"),
+        ("sasrec", {"num_heads": -1}, "num_heads is -1: choose 1 or more"),
+        ("sasrec", {"max_positions": 0}, "max_positions is 0: choose 1 or more"),
+        ("sasrec", {"dropout": 1.0}, "dropout is 1.0: choose a number"),
         ("mix", {"weight": 1.5, "learnable": False}, "mix weight is 1.5"),
         ("mix", {"weight": 1.0}, "strictly between"),
     ],

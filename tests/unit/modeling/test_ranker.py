@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tastelab.config import Adaptation, ModelConfig, Pooling
+from tastelab.modeling.items import Slots
 from tastelab.modeling.ranker import (
     Ranker,
     build_ranker,
@@ -53,7 +54,7 @@ def batch() -> Batch:
 def test_scores_are_cosines_of_mean_history_and_candidate(tiny_encoder: Path, batch: Batch) -> None:
     ranker = make(tiny_encoder).eval()
     output = ranker(batch)
-    items_UD = ranker.encode_items(batch.item_tokens_UT, batch.item_mask_UT)
+    items_UD = ranker.represent(batch.item_ids_U, batch.item_tokens_UT, batch.item_mask_UT).vectors_UD
     user_D = items_UD[[1, 2, 5]].mean(dim=0)
     expected_C = torch.cosine_similarity(user_D, items_UD[[3, 0]])
     torch.testing.assert_close(output.scores_BC[0], expected_C, rtol=0, atol=1e-6)
@@ -67,9 +68,9 @@ def test_scores_are_cosines_of_mean_history_and_candidate(tiny_encoder: Path, ba
 def test_scores_are_float32_whatever_autocast_says(tiny_bert: Path, batch: Batch) -> None:
     ranker = make(tiny_bert, pooling="mix").eval()
     output = ranker(batch)
-    vectors = (output.history_BHD, batch.history_mask_BH, output.candidates_BCD)
+    items = ranker.represent(batch.item_ids_U, batch.item_tokens_UT, batch.item_mask_UT)
     with torch.autocast("cpu", torch.bfloat16):
-        under_autocast = ranker.score(*vectors)
+        under_autocast = ranker.score(items, Slots.of(batch))
         assert ranker(batch).scores_BC.dtype is torch.float32
     assert torch.equal(under_autocast, output.scores_BC)
 

@@ -82,3 +82,70 @@ def sweep() -> list[dict[str, Any]]:
 def run() -> Callable[..., dict[str, Any]]:
     """Builder of one record: role, group, AUC, seed, and any fields."""
     return make
+
+
+GRID = {"Bi-encoder BCE": 0.572, "Bi-encoder MINCE": 0.585, "ID-SAS BCE": 0.561, "Cross-encoder BCE": 0.592}
+NOISE = (0.0021, -0.0013, 0.0004)
+
+
+def cell(row: str, data: str, seed: int, shift: float = 0.0, **changes: Any) -> dict[str, Any]:
+    """Build one run of a grid: `changes` replace top-level fields."""
+    identity = hashlib.sha256(repr((row, data, seed, changes.get("size"))).encode()).hexdigest()[:12]
+    config = {
+        "data": {"train_impressions": 256 if row.startswith("Cross") else 1024},
+        "model": {"row": row},
+        "optim": {"epochs": 1, "learning_rate": 5e-4, "weight_decay": 0.01, "global_batch": 32},
+        "seed": seed,
+    }
+    fields = {
+        "run_id": identity,
+        "experiment": "main_table",
+        "label": row,
+        "config": config,
+        "params_trained": 10_645_248,
+        "data": {"name": data, "fingerprint": hashlib.sha256(data.encode()).hexdigest()[:12]},
+        "latency_ms": {"warm_1": 5.3125 if "Cross" not in row else 212.5, "warm_64": 0.04321, "cold_1": 31.0},
+    }
+    return make("final", row, GRID[row] + shift + NOISE[seed], seed, **(fields | changes))
+
+
+def compared(runs: list[dict[str, Any]], against: list[dict[str, Any]], p: float, **changes: Any) -> dict[str, Any]:
+    """Build the record of a paired test of one row's runs against another's."""
+    mean = sum(run["metrics"]["auc"]["mean"] for run in runs) / len(runs)
+    gap = mean - sum(run["metrics"]["auc"]["mean"] for run in against) / len(against)
+    test = {
+        **{"metric": "auc", "against": against[0]["label"], "test": "paired permutation", "n": 895},
+        **{"runs": [run["run_id"] for run in runs], "against_runs": [run["run_id"] for run in against]},
+        **{"difference": gap, "low": gap - 0.01, "high": gap + 0.012, "p": p, "seeds": len(runs)},
+    }
+    kept = ("experiment", "size", "group", "label", "data", "encoder", "split", "dialect", "git", "method_version")
+    shared = {key: runs[0][key] for key in kept}
+    return {"run_id": hashlib.sha256(repr(test).encode()).hexdigest()[:12], "role": "comparison"} | (
+        shared | {"status": "finished", "comparison": test} | changes
+    )
+
+
+@pytest.fixture
+def grid() -> list[dict[str, Any]]:
+    """A main table half-way: whole rows, one with a failed seed, tests that hold and one that holds no more.
+
+    On `mix_sample` the cross-encoder is pending; on `synthetic` it has one seed and its test was made with three.
+    """
+    records = []
+    for data, shift in (("mix_sample", 0.0), ("synthetic", 0.12)):
+        runs = {row: [cell(row, data, seed, shift) for seed in range(3)] for row in list(GRID)[:3]}
+        first = runs["Bi-encoder BCE"]
+        if data == "synthetic":
+            broken = {"status": "failed", "metrics": None, "error": "RuntimeError: the loss became NaN at step 12"}
+            runs["ID-SAS BCE"][2] |= broken
+            runs["Cross-encoder BCE"] = [cell("Cross-encoder BCE", data, 0, shift)]
+        records += [run for row in runs.values() for run in row]
+        records.append(compared(runs["Bi-encoder MINCE"], first, 0.0031))
+        records.append(compared([run for run in runs["ID-SAS BCE"] if run["status"] == "finished"], first, 0.0402))
+        fields = {"data": first[0]["data"], "experiment": "main_table"}
+        levels = {name: auc + shift / 2 for name, auc in BASELINES.items()}
+        records += [make("baseline", name, level, run_id=f"{name}-{data}", **fields) for name, level in levels.items()]
+    far = [cell("Cross-encoder BCE", "synthetic", seed, 0.12) for seed in range(3)]
+    records.append(compared(far, [run for run in records if run["group"] == "Bi-encoder BCE"][3:6], 0.0001))
+    records += [cell(row, "synthetic-smoke", 0, -0.05, size="smoke") for row in GRID]
+    return records

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tastelab.results.drawing import colours, house_style
-from tastelab.results.plots import Plot, RankCurve, SearchPlot, trial_value, write_plot
+from tastelab.results.plots import Plot, RankCurve, SearchPlot, facts, figure_names, trial_value, write_plot
 
 Record = dict[str, Any]
 ROWS = (("lora-2", "2"), ("lora-4", "4"), ("lora-8", "8"), ("lora-32", "32"), ("full", "full"))
@@ -53,7 +53,7 @@ def test_a_figure_is_well_formed_on_white_and_small(plot: Plot, sweep: list[Reco
     (path,) = write_plot(plot, sweep, tmp_path, png=tmp_path / "x.png")
     assert path == tmp_path / "figures" / f"{plot.name}-synthetic.svg"
     root = ElementTree.fromstring(path.read_text())
-    assert float((root.get("width") or "").removesuffix("pt")) == 648
+    assert float((root.get("width") or "").removesuffix("pt")) == 540
     assert re.search(r'id="patch_1">\s*<path[^>]*style="fill: #ffffff', path.read_text())
     assert path.stat().st_size < 200_000
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
@@ -62,6 +62,33 @@ def test_a_figure_is_well_formed_on_white_and_small(plot: Plot, sweep: list[Reco
 @pytest.mark.parametrize("plot", [CURVE, SEARCH])
 def test_a_figure_of_nothing_can_be_drawn(plot: Plot) -> None:
     assert points(draw(plot, []).axes[0]) == []
+
+
+def test_the_names_of_figures_are_those_of_the_files_written(sweep: list[Record], tmp_path: Path) -> None:
+    other = [r | {"size": "smoke", "data": {"name": "other set", "fingerprint": "0"}} for r in sweep]
+    for records in ([], sweep, sweep + other):
+        written = write_plot(CURVE, records, tmp_path)
+        assert figure_names(CURVE, records) == [path.name for path in written]
+    assert figure_names(CURVE, sweep + other) == ["curve-synthetic.svg", "curve-other_set-smoke.svg"]
+
+
+def test_coordinates_in_the_svg_are_rounded(sweep: list[Record], tmp_path: Path) -> None:
+    (path,) = write_plot(CURVE, sweep, tmp_path)
+    drawn = re.findall(r' (?:d|x|y)="([^"]*)"', path.read_text())
+    assert len(drawn) > 100
+    assert not any(re.search(r"\.\d{3}", part) for part in drawn)
+
+
+def test_the_facts_count_impressions_and_encoders_once(run: Callable[..., Record]) -> None:
+    runs = [run("final", "full", 0.7, seed, encoder={"name": f"e{seed}"}) for seed in range(3)]
+    runs[0]["counts"] = {"n_total": 1200}
+    assert facts(runs, "smoke", "", "more") == "size smoke · synthetic · 3 encoders · 1,200 / 900 impressions · more"
+
+
+def test_rows_that_are_not_declared_come_as_the_records_bring_them(sweep: list[Record]) -> None:
+    axes = draw(RankCurve("curve", "All groups"), sweep).axes[0]
+    found = [label.get_text() for label in axes.get_xticklabels()]
+    assert found == list(dict.fromkeys(r["label"] for r in sweep if r["role"] == "search"))
 
 
 def test_the_curve_shows_means_and_every_seed(sweep: list[Record]) -> None:
@@ -90,7 +117,7 @@ def test_the_curve_names_its_reference_lines_within_the_frame(sweep: list[Record
 def test_names_of_lines_that_nearly_touch_are_moved_apart(run: Callable[..., Record]) -> None:
     records = [run("baseline", "tfidf", 0.6), run("baseline", "frozen", 0.601), run("final", "lora-2", 0.7)]
     axes = draw(CURVE, records).axes[0]
-    heights = [text.xy[1] for text in axes.texts if text.get_text().startswith(("TF-IDF", "Frozen"))]
+    heights = [text.xyann[1] for text in axes.texts if text.get_text().startswith(("TF-IDF", "Frozen"))]
     low, high = axes.get_ylim()
     assert abs(heights[0] - heights[1]) > 0.05 * (high - low)
 

@@ -115,3 +115,12 @@ def test_trials_of_an_earlier_study_are_left_out_and_runs_are_not(run: Build) ->
     kept, left_out = comparable([*trials, final], "default")
     assert kept == [*trials[1:], final]
     assert left_out == trials[:1]
+
+
+def test_comparisons_make_no_row_and_decide_nothing(run: Build) -> None:
+    final = run("final", "a", 0.7)
+    other = run("comparison", "b", None, data={"name": "mind-small", "fingerprint": "0"}, comparison={"runs": []})
+    kept, left_out = comparable([final, other], "default")
+    assert (kept, left_out) == ([final, other], [])
+    assert [row.group for row in make_rows(kept, baselines=False)] == ["a"]
+    assert comparable([other | {"size": "smoke"}], "default") == ([], [])

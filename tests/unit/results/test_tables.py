@@ -22,7 +22,7 @@ ROWS = (
     ("lora-8", "LoRA r=8"),
     ("lora-32", "LoRA r=32"),
 )
-TABLE = Table("sweep", "LoRA rank", rows=ROWS, heading="Adaptation", note="Chosen on the end of train.")
+TABLE = Table("sweep", "LoRA rank", rows=ROWS, heading="Adaptation", note="Chosen on the end of train.", datasets=())
 
 
 def page(records: list[Record], folder: Path, table: Table = TABLE) -> str:
@@ -45,8 +45,8 @@ def csv_rows(records: list[Record], folder: Path, table: Table = TABLE) -> dict[
 
 def test_a_row_prints_quality_then_cost(sweep: list[Record], tmp_path: Path) -> None:
     quality, cost = cells(page(sweep, tmp_path), "LoRA r=2")
-    assert quality[1:] == ["0.7224", "0.7054 – 0.7394", "± 0.0017", "0.3624", "0.3924", "0.4524", "895", "3"]
-    assert cost[1:] == ["6", "331,776 (1.5 %)", "title", "expected", "42 s", "31.2", "1,710 MB"]
+    assert quality[1:] == ["0.7224", "0.7054 – 0.7394", "±\u00a00.0017", "0.3624", "0.3924", "0.4524", "–", "–", "3"]
+    assert cost[1:] == ["6", "331,776 (1.5 %)", "all", "42 s", "31.2", "–", "–", "1,710 MB"]
 
 
 def test_the_caption_names_size_data_encoder_split_counts_and_commit(sweep: list[Record], tmp_path: Path) -> None:
@@ -57,6 +57,7 @@ def test_the_caption_names_size_data_encoder_split_counts_and_commit(sweep: list
         "data `synthetic` (`5d3f0a91c2be`)",
         "encoder `all-MiniLM-L6-v2` (`77e1c0ffee12`)",
         "split dev",
+        "features title",
         "method version 1",
         "900 impressions · 897 scored · 2 of one class only · 31 with an empty history",
         "best reachable AUC 0.8420",
@@ -72,7 +73,7 @@ def test_uncommitted_changes_are_named(run: Build, tmp_path: Path) -> None:
 
 def test_a_pending_row_has_dashes_and_is_named(sweep: list[Record], tmp_path: Path) -> None:
     text = page(sweep, tmp_path)
-    assert cells(text, "LoRA r=4")[0][1:] == ["–"] * 8
+    assert cells(text, "LoRA r=4")[0][1:] == ["–"] * 9
     assert "- Pending: LoRA r=4.\n" in text
 
 
@@ -132,9 +133,9 @@ def test_each_data_set_and_size_has_a_section_of_its_own(run: Build, tmp_path: P
     ]
     parts = page(records, tmp_path).split("\n## ")
     assert [part.partition("\n")[0] for part in parts[1:]] == [
-        "mind-small, size default",
-        "synthetic, size default",
-        "synthetic, size smoke",
+        "In detail: mind-small, size default",
+        "In detail: synthetic, size default",
+        "In detail: synthetic, size smoke",
     ]
     assert [cells(part, "LoRA r=2")[0][1] for part in parts[1:]] == ["0.7000", "0.8000", "0.6000"]
 
@@ -188,7 +189,7 @@ def test_the_summary_fits_a_screen_and_tells_what_waits(sweep: list[Record]) -> 
     text = summary(TABLE, sweep, "default")
     table = text.split("\n\n")[1].splitlines()
     assert re.split(r"\s{2,}", table[5]) == [
-        *("LoRA r=8", "0.7484", "0.7314 – 0.7654", "± 0.0017", "3", "5 + 1 failed", "1,327,104 (5.8 %)", "42 s")
+        *("LoRA r=8", "0.7484", "0.7314 – 0.7654", "±\u00a00.0017", "3", "5 + 1 failed", "1,327,104 (5.8 %)", "42 s")
     ]
     assert max(map(len, table)) <= 110
     assert "Pending: LoRA r=4." in text

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import tastelab
 from tastelab.data.tokens import join_features
+from tastelab.modeling.items import Items
 from tastelab.serving.ranker import GAMMA, Ranked, TasteRanker, load
 
 LIKED = ["cat and dog", "quantum error codes", "beer"]
@@ -31,13 +32,13 @@ def ranker(checkpoint: Path, tiny_bert: Path) -> TasteRanker:
 def calls(ranker: TasteRanker, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many texts each call of the encoder got."""
     seen: list[int] = []
-    encode = ranker.trained.ranker.encode_items
+    represent = ranker.trained.ranker.represent
 
-    def counted(tokens_UT: Tensor, mask_UT: Tensor) -> Tensor:
-        seen.append(len(tokens_UT))
-        return encode(tokens_UT, mask_UT)
+    def counted(ids_U: Tensor, *rest: Tensor) -> Items:
+        seen.append(len(ids_U))
+        return represent(ids_U, *rest)
 
-    monkeypatch.setattr(ranker.trained.ranker, "encode_items", counted)
+    monkeypatch.setattr(ranker.trained.ranker, "represent", counted)
     return seen
 
 
@@ -45,7 +46,8 @@ def vector(ranker: TasteRanker, text: str) -> Tensor:
     """Encode one text alone, without the cache."""
     rows = ranker.trained.tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
     with torch.inference_mode():
-        return ranker.trained.ranker.encode_items(rows["input_ids"], rows["attention_mask"].bool())[0]
+        found = ranker.trained.ranker.represent(torch.tensor([-1]), rows["input_ids"], rows["attention_mask"].bool())
+    return found.vectors_UD[0]
 
 
 def mean_score(ranker: TasteRanker, history: list[str], candidate: str) -> float:
@@ -96,11 +98,11 @@ def test_a_text_given_twice_is_encoded_once(ranker: TasteRanker, calls: list[int
 def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(checkpoint: Path, tiny_bert: Path) -> None:
     small = load(checkpoint, str(tiny_bert), cache_items=2)
     assert small.rank(LIKED, CANDIDATES) == load(checkpoint, str(tiny_bert)).rank(LIKED, CANDIDATES)
-    assert len(small.vectors) == 2
-    small.vectors.fetch(["a", "b", "a"])
-    small.vectors.fetch(["a"])
-    small.vectors.fetch(["c"])
-    assert list(small.vectors._vectors) == ["a", "c"]
+    assert len(small.items) == 2
+    small.items.fetch(["a", "b"], {"a"})
+    small.items.fetch(["a"], {"a"})
+    small.items.fetch(["c"], set())
+    assert [text for text, _ in small.items._items] == ["a", "c"]
 
 
 def test_only_the_most_recent_likes_count(ranker: TasteRanker) -> None:

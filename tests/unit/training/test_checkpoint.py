@@ -53,7 +53,7 @@ def test_what_is_saved_is_loaded_to_the_last_bit(job: Job, trained: Made, tmp_pa
     other, its_optimizer = make(job, seed=5)
     ours = {n: p for n, p in module.named_parameters() if p.requires_grad}
     assert any(not torch.equal(p, ours[n]) for n, p in other.named_parameters() if p.requires_grad)
-    assert load_checkpoint(tmp_path / "made", other, its_optimizer) == 7
+    assert load_checkpoint(tmp_path / "made", other, its_optimizer)[0] == 7
     theirs = {n: p for n, p in other.named_parameters() if p.requires_grad}
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -76,13 +76,13 @@ def test_nothing_is_pickled(job: Job, trained: Made, tmp_path: Path) -> None:
     about = json.loads((tmp_path / "made" / "config.json").read_text())
     assert about.keys() == {"run_id", "config", "encoder", "data", "method_version", "step"}
     assert (about["step"], about["run_id"]) == (7, job.run_id)
-    assert about["data"] == {"name": "tiny", "fingerprint": job.open_data().fingerprint}
+    assert about["data"] == {"name": "tiny", "fingerprint": job.open_data().fingerprint, "num_items": 60}
 
 
 def test_a_finished_run_leaves_no_moments(trained: Made, tmp_path: Path) -> None:
     save_checkpoint(trained[0], {}, 8, None, tmp_path / "made")
     assert {file.name for file in (tmp_path / "made").iterdir()} == {"model.safetensors", "config.json"}
-    assert load_checkpoint(tmp_path / "made", trained[0], None) == 8
+    assert load_checkpoint(tmp_path / "made", trained[0], None)[0] == 8
 
 
 def test_adapters_are_saved_without_the_encoder(trained: Made, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_new_checkpoint_replaces_the_old(job: Job, trained: Made, tmp_path: Pa
     module, optimizer = trained
     save_checkpoint(module, {}, 1, optimizer, tmp_path / "made")
     save_checkpoint(module, {}, 2, None, tmp_path / "made")
-    assert load_checkpoint(tmp_path / "made", make(job)[0], None) == 2
+    assert load_checkpoint(tmp_path / "made", make(job)[0], None)[0] == 2
     assert not (tmp_path / "made" / "optimizer.safetensors").exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["made"]
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_told_in_a_sentence_and_costs_nothing(job: Job, tmp_path:
     assert done.returncode == 0, done.stderr
     assert "The checkpoint of step 9 could not be written to made (" in done.stdout
     assert "free space in the home folder and start again; the previous checkpoint is untouched." in done.stdout
-    assert load_checkpoint(tmp_path / "made", make(job)[0], None) == 3
+    assert load_checkpoint(tmp_path / "made", make(job)[0], None)[0] == 3
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["job.pickle", "made"]
 
 

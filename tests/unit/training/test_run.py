@@ -31,7 +31,7 @@ def test_the_result_is_the_evaluation_of_the_model_that_is_kept(make_job: MakeJo
     result = run(job, LocalSession(job))
     ranker = build_ranker(job.config.model, job.encoder_path, seed=9)
     module = TrainingModule(ranker, job.config.objective, job.contrast_size)
-    assert load_checkpoint(job.folder / "checkpoint", module, None) == 4
+    assert load_checkpoint(job.folder / "checkpoint", module, None)[0] == 4
     data = job.open_data()
     rows = fitting_and_validation(data, job.config.data)[1] if split == "validation" else np.arange(40)
     again = evaluate(ranker, data, open_store(job.store_path), "train" if split == "validation" else "dev",

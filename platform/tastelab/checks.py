@@ -1,0 +1,125 @@
+"""What must hold of every configuration of an experiment before any work; each mistake is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from tastelab.cluster.preflight import batch_per_worker, concurrency, local_cpus, worker_cpus
+from tastelab.config import ClusterConfig, RunConfig, replace_at
+from tastelab.data.tokens import check_features
+from tastelab.experiment import Choice, Experiment, Given, Space, Variants
+from tastelab.losses.objective import check_temperature
+from tastelab.modeling.encoders import EncoderFacts
+
+
+def check_configurations(experiment: Experiment, base: RunConfig, cluster: ClusterConfig) -> None:
+    """Check what the rows and the search of an experiment can lead to, without encoder and data.
+
+    Raises:
+        ValueError: a configuration cannot run; the sentence says what to change.
+    """
+    check_configuration(base, cluster)
+    check_room(cluster)
+    for point in experiment.grid(base):
+        try:
+            for config in reachable(experiment, point.config):
+                check_configuration(config, cluster)
+        except ValueError as error:
+            raise ValueError(f"Row '{point.labels[experiment.group]}': {error}") from error
+
+
+def reachable(experiment: Experiment, config: RunConfig) -> Iterator[RunConfig]:
+    """Iterate over a row's configuration and those that the search can make of it by one value."""
+    yield config
+    for path, space in experiment.search.items():
+        for value in _values(space):
+            yield replace_at(config, {path: value})
+
+
+def check_configuration(config: RunConfig, cluster: ClusterConfig) -> None:
+    """Check one configuration."""
+    batch_per_worker(config.optim.global_batch, cluster.workers, cluster.accumulation)
+    check_temperature(config.objective.temperature, config.objective.learnable_temperature)
+    check_features(config.data.features)
+    if config.optim.learning_rate <= 0:
+        raise ValueError(f"The learning rate is {config.optim.learning_rate}: choose a number above 0.")
+    if config.data.max_history < 1:
+        raise ValueError(f"max_history is {config.data.max_history}: choose at least 1 click.")
+    _check_parts(config)
+    _check_contrast(config, cluster)
+
+
+def check_on_encoder(config: RunConfig, facts: EncoderFacts) -> None:
+    """Check what a configuration asks of its encoder: rank, number of layers, length of a text."""
+    adaptation: Any = config.model.adaptation
+    adaptation.check(facts.width)
+    if config.model.architecture.pools_items:  # type: ignore[attr-defined]
+        config.model.pooling.check(facts.width, config.data.max_history)  # type: ignore[attr-defined]
+    layers = config.model.encoder.num_layers
+    if layers is not None and facts.num_layers is not None and not 1 <= layers <= facts.num_layers:
+        raise ValueError(f"num_layers is {layers}, the encoder has {facts.num_layers}: choose 1 to {facts.num_layers}.")
+    if config.data.max_tokens > facts.max_tokens:
+        raise ValueError(
+            f"max_tokens is {config.data.max_tokens}, but {config.model.encoder.name} reads at most "
+            f"{facts.max_tokens} tokens: choose at most {facts.max_tokens}."
+        )
+
+
+def check_room(cluster: ClusterConfig) -> None:
+    """Check that this machine has room for one run; what a running cluster has is known when it is joined."""
+    if cluster.address is None:
+        cpus = worker_cpus(local_cpus(), cluster.workers, cluster.cpus_per_worker)
+        gpus = float(torch.cuda.device_count())
+        concurrency(local_cpus(), gpus, cluster.workers, cpus, cluster.gpus_per_worker)
+
+
+def _check_parts(config: RunConfig) -> None:
+    """Check that architecture, pooling, adaptation and auxiliaries fit each other."""
+    architecture: Any = config.model.architecture
+    name, pooling = architecture.name, config.model.pooling
+    if not architecture.pools_items and pooling.name != "mean":
+        raise ValueError(f"{name} pools no item vectors, so '{pooling.name}' has no effect: leave the pooling at mean.")
+    architecture.check(config.model)
+    unbounded = architecture.name == "cross_encoder" or config.model.scorer.name == "mlp" or architecture.name == "nrms"
+    if config.objective.loss.name == "cosine_embedding" and unbounded:
+        raise ValueError(
+            f"Cosine embedding needs a score from -1 to 1, and {name}'s has no bounds: choose another loss."
+        )
+    if config.evaluation.whitening and name != "bi_encoder":
+        raise ValueError(f"Whitening transforms the item vectors of a bi-encoder, not of {name}: leave it out.")
+    for term in _active(config):
+        needs = "candidates" if term.coupled else "all"
+        if architecture.item_vectors == "none" or (needs == "all" and architecture.item_vectors == "candidates"):
+            raise ValueError(
+                f"{term.name} compares item vectors, and {name} encodes "
+                f"{'no item' if architecture.item_vectors == 'none' else 'candidates only'} alone: "
+                f"leave {term.name} out, or choose bi_encoder."
+            )
+
+
+def _check_contrast(config: RunConfig, cluster: ClusterConfig) -> None:
+    micro_step = config.optim.global_batch // cluster.accumulation
+    contrast = config.objective.contrast_size or config.optim.global_batch
+    coupled = [term for term in _active(config) if term.coupled]
+    if coupled and (contrast > micro_step or micro_step % contrast):
+        raise ValueError(
+            f"{coupled[0].name} couples {contrast} impressions, but a micro-step holds {micro_step}: "
+            f"set contrast_size to a divisor of {micro_step}, or use fewer accumulation steps."
+        )
+
+
+def _active(config: RunConfig) -> list[Any]:
+    return [term for term in config.objective.auxiliaries if getattr(term, "weight", 1.0)]
+
+
+def _values(space: Space) -> list[Any]:
+    if isinstance(space, Variants):
+        return []
+    if isinstance(space, Choice):
+        return list(space.values.values())
+    if isinstance(space, Given):
+        return [value for case in (*space.cases.values(), space.otherwise) for value in _values(case)]
+    return [space.low, space.high]

@@ -1,0 +1,60 @@
+"""The CSV file of a table: one line per row and section in full precision, an empty cell for what is not there."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from tastelab.results.rows import Row
+from tastelab.results.sections import Section
+from tastelab.results.store import distinct
+
+MEANS = {
+    "wall_time_s": "wall_time_s",
+    "impressions_per_s": "throughput.impressions_per_s",
+    "peak_memory_mb": "peak_memory_mb",
+    **{f"latency_{name}_ms": f"latency_ms.{name}" for name in ("warm_1", "warm_64", "cold_1", "cold_64")},
+}
+"""Column → path of a number that is averaged over the runs of a row."""
+
+SHARED = (
+    *("counts.n_total", "counts.n_scored", "counts.n_single_class", "counts.n_empty_history"),
+    *("params_trained", "params_total", "split", "dialect", "features"),
+    *("data.name", "data.fingerprint", "encoder.name", "encoder.fingerprint", "method_version", "git.commit"),
+)
+SETTINGS = ("data.train_impressions", "optim.epochs", "optim.learning_rate", "optim.weight_decay", "optim.global_batch")
+
+
+def line(row: Row, section: Section, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return one line: a row of a section."""
+    made: dict[str, Any] = {"group": row.group, "label": row.label, "kind": "baseline" if row.baseline else "run"}
+    made |= {"status": row.status, "size": section.size, "seeds": " ".join(map(str, row.seeds))}
+    for metric in metrics:
+        found = row.estimate(metric)
+        made[metric] = getattr(found, "mean", None)
+        made |= {f"{metric}_{part}": getattr(found, part, None) for part in ("low", "high", "sd", "n")}
+    test = (row.comparison or {}).get("comparison", {})
+    made |= {f"vs_first_{part}": test.get(part) for part in ("metric", "difference", "low", "high", "p")}
+    made |= {"vs_first_p_holm": row.p_holm}
+    made |= {f"trials_{status}": row.num_trials(status) for status in ("finished", "pruned", "failed")}
+    made |= {"runs_failed": len(row.failed)}
+    made |= {name: row.mean(path) for name, path in MEANS.items()}
+    made |= {path.rpartition(".")[2]: _all([] if row.baseline else row.runs, f"config.{path}") for path in SETTINGS}
+    made |= {path.removeprefix("counts.").replace(".", "_"): _all(row.runs, path) for path in SHARED}
+    made["data_name"] = made["data_name"] or section.data
+    return made | {"run_ids": " ".join(run["run_id"] for run in row.runs)}
+
+
+def sheet(lines: Sequence[dict[str, Any]]) -> str:
+    """Return lines, which have the same columns, as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(lines[0]) if lines else ["group"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _all(runs: Sequence[dict[str, Any]], path: str) -> str:
+    return " ".join(map(str, distinct(runs, path)))
