@@ -1,6 +1,6 @@
 """What frozen layers save: full fine-tuning, the lowest half frozen, and the same with their outputs kept per item.
 
-The three take the same steps in turns in one process. A pass goes once over the same batches; in the first one most
+They take the same steps in turns in one process. A pass goes once over the same batches; in the first one most
 items are new, in the later ones all are known, as in a second epoch or for items that many users see.
 
     python benchmarks/frozen.py --data FOLDER [--batches 6] [--passes 3] [--json]
@@ -9,14 +9,16 @@ items are new, in the later ones all are known, as in a second epoch or for item
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
-from sides import Setup, loss_difference, prepare, rate, ratios, surroundings, take_turns, tastelab_side, told
+from sides import HOME, Setup, loss_difference, prepare, rate, ratios, surroundings, take_turns, tastelab_side, told
 
 from tastelab.config import Adaptation, replace_at
+from tastelab.modeling.backbone import blocks
+from tastelab.modeling.bi_encoder import BiEncoderRanker
+from tastelab.modeling.ranker import Ranker
 from tastelab.schema import Batch
 
 SETTINGS = {
@@ -25,7 +27,8 @@ SETTINGS = {
     "optim.global_batch": 16,
     "optim.learning_rate": 1e-4,
 }
-FULL, ANEW, REUSED = "full fine-tuning", "half frozen", "half frozen, kept"
+FULL, ANEW = "full fine-tuning", "half frozen"
+ALL_NEW, REUSED = "half frozen, kept, all new", "half frozen, kept"
 TARGETS = {FULL: 1.6, ANEW: 1.0}
 
 
@@ -38,21 +41,28 @@ def measure(setup: Setup, passes: int) -> dict[str, Any]:
     full = tastelab_side(setup, trained[FULL], FULL)
     anew = tastelab_side(setup, trained[ANEW], ANEW, reuse_mb=0)
     reused = tastelab_side(setup, trained[ANEW], REUSED)
-    warm_up, *batches = setup.batches
-    take_turns([full, anew, reused], [warm_up, *batches * passes])
+    all_new = tastelab_side(setup, trained[ANEW], ALL_NEW, before=forget)
+    sides, (warm_up, *batches) = [full, anew, reused, all_new], setup.batches
+    take_turns(sides, [warm_up, *batches * passes])
     spans = {"first pass": slice(1, 1 + len(batches)), "later passes": slice(1 + len(batches), None)}
     return {
         "impressions_per_s": {
-            name: {side.name: rate(side, batches, span) for side in (full, anew, reused)}
-            for name, span in spans.items()
+            name: {side.name: rate(side, batches, span)["clock"] for side in sides} for name, span in spans.items()
         },
         "ratio": {
             name: {slow.name: ratios(slow, reused, span) for slow in (full, anew)} for name, span in spans.items()
         },
+        "ratio_all_new": ratios(anew, all_new, slice(1, None)),
         "new_items": _share_of_new(setup.batches),
         "loss_difference": loss_difference(anew, reused),
-        "peak_mb_of_a_step": {side.name: max(side.peaks_mb) for side in (full, anew, reused)},
+        "peak_mb_of_a_step": {side.name: max(side.peaks_mb) for side in sides},
     }
+
+
+def forget(ranker: Ranker) -> None:
+    """Let a ranker begin with nothing kept: the dearest step there is."""
+    encoder = cast(BiEncoderRanker, ranker).encoder
+    encoder.reuse(len(blocks(encoder.backbone)) // 2, 2_048)
 
 
 def _share_of_new(batches: list[Batch]) -> float:
@@ -72,8 +82,11 @@ def tell(found: dict[str, Any]) -> None:
         print(f"{name}{share}\n  impressions/s: {rates}")
         for slow, value in of.items():
             print(f"  kept against {slow}: {told(value, TARGETS[slow])}")
+    print(f"every item new in every step\n  kept against {ANEW}: {told(found['ratio_all_new'])}")
     difference = found["loss_difference"]
-    print(f"loss with and without keeping: {difference['max']:.1e} apart at most, {difference['of_means']:.1e} on average")
+    print(
+        f"loss with and without keeping: {difference['max']:.1e} apart at most, {difference['of_means']:.1e} on average"
+    )
     print(", ".join(f"{side} {value:,.0f} MB" for side, value in found["peak_mb_of_a_step"].items()), "in a step")
 
 
@@ -83,7 +96,7 @@ def tell(found: dict[str, Any]) -> None:
 @click.option("--batches", default=6, show_default=True, help="Different batches; one more warms up.")
 @click.option("--passes", default=3, show_default=True, help="Passes over them.")
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "bf16", "fp32"]))
-@click.option("--home", type=click.Path(path_type=Path), default=Path(tempfile.gettempdir()) / "tastelab-benchmark")
+@click.option("--home", type=click.Path(path_type=Path), default=HOME)
 @click.option("--json", "as_json", is_flag=True)
 def main(data: str, encoder: str, batches: int, passes: int, precision: str, home: Path, as_json: bool) -> None:
     """Compare steps with frozen layers, kept and not, with those of full fine-tuning."""

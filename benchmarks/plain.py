@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from sides import Setup, Side, build
@@ -38,6 +39,7 @@ class PlainEncoder(nn.Module):
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
+        self.head: nn.Module | None = None
         targets = ["query", "key", "value", "dense"]
         self.model = get_peft_model(encoder, LoraConfig(r=8, lora_alpha=16, target_modules=targets))
 
@@ -77,13 +79,13 @@ def bi_encoder(encoder: PlainEncoder, batch: Impressions) -> list[Tensor]:
 def half_cross_encoder(encoder: PlainEncoder, batch: Impressions) -> list[Tensor]:
     """Score by the cosine of the history, read as one text, and each candidate."""
     users_BD = encoder.pooled([joined(rows) for rows in batch.histories])
-    offered = encoder.pooled(sum(batch.candidates, [])).split([len(rows) for rows in batch.candidates])
+    offered = encoder.pooled(flat(batch.candidates)).split([len(rows) for rows in batch.candidates])
     return [n_CD @ user_D for user_D, n_CD in zip(users_BD, offered, strict=True)]
 
 
 def colbert(encoder: PlainEncoder, batch: Impressions) -> list[Tensor]:
     """Score by MaxSim of the tokens of a history's items and those of each candidate."""
-    hidden_NTD, _, text_NT = encoder(sum(batch.histories, []) + sum(batch.candidates, []))
+    hidden_NTD, _, text_NT = encoder(flat(batch.histories + batch.candidates))
     sizes = [len(rows) for rows in (*batch.histories, *batch.candidates)]
     hidden, text = normalize(hidden_NTD, dim=-1).split(sizes), text_NT.split(sizes)
     half = len(batch.histories)
@@ -95,7 +97,7 @@ def half_cross_encoder_colbert(encoder: PlainEncoder, batch: Impressions) -> lis
     """Score by MaxSim of the tokens of the history, read as one text, and those of each candidate."""
     hidden_BTD, _, text_BT = encoder([joined(rows) for rows in batch.histories])
     queries = [h_TD[t_T] for h_TD, t_T in zip(normalize(hidden_BTD, dim=-1), text_BT, strict=True)]
-    hidden_NTD, _, text_NT = encoder(sum(batch.candidates, []))
+    hidden_NTD, _, text_NT = encoder(flat(batch.candidates))
     sizes = [len(rows) for rows in batch.candidates]
     hidden, text = normalize(hidden_NTD, dim=-1).split(sizes), text_NT.split(sizes)
     return [max_sim(*of) for of in zip(queries, hidden, text, strict=True)]
@@ -105,6 +107,7 @@ def cross_encoder(encoder: PlainEncoder, batch: Impressions) -> list[Tensor]:
     """Score by a perceptron on the pooled sequence of a whole history and one candidate."""
     sides = zip(batch.histories, batch.candidates, strict=True)
     pairs = [joined([*history, candidate]) for history, offered in sides for candidate in offered]
+    assert encoder.head is not None
     scores: Tensor = encoder.head(encoder.pooled(pairs))
     return list(scores.split([len(rows) for rows in batch.candidates]))
 
@@ -122,9 +125,17 @@ def joined(rows: Rows) -> list[int]:
     return rows[0] + [token for row in rows[1:] for token in row[1:]]
 
 
+def flat(parts: list[Rows]) -> Rows:
+    """Put the rows of all impressions after one another."""
+    return list(chain.from_iterable(parts))
+
+
 SCORES: dict[str, Callable[[PlainEncoder, Impressions], list[Tensor]]] = {
-    score.__name__: score
-    for score in (bi_encoder, colbert, half_cross_encoder, half_cross_encoder_colbert, cross_encoder)
+    "bi_encoder": bi_encoder,
+    "colbert": colbert,
+    "half_cross_encoder": half_cross_encoder,
+    "half_cross_encoder_colbert": half_cross_encoder_colbert,
+    "cross_encoder": cross_encoder,
 }
 
 
@@ -163,7 +174,7 @@ def _pairs(scores: list[Tensor], impressions: Impressions) -> zip[tuple[Tensor, 
 
 def _encoded_alone(batch: Impressions, encode: Callable[[Rows], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     sizes = [len(rows) for rows in (*batch.histories, *batch.candidates)]
-    vectors = encode(sum(batch.histories, []) + sum(batch.candidates, [])).split(sizes)
+    vectors = encode(flat(batch.histories + batch.candidates)).split(sizes)
     return list(vectors[: len(batch.histories)]), list(vectors[len(batch.histories) :])
 
 

@@ -1,16 +1,17 @@
-"""What the benchmarks of training share: two or more ways to take a step, in turns in one process, on the same batches."""
+"""What the benchmarks of training share: ways to take a step, in turns in one process, on the same batches."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ import torch
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
 from tastelab.data.tokens import build_store, store_path
+from tastelab.data.words import load_words, prepare_words
 from tastelab.evaluation.encode import autocast
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
-from tastelab.modeling.ranker import Ranker, Resources, build_ranker
+from tastelab.modeling.ranker import Ranker, RankerArchitecture, Resources, build_ranker
 from tastelab.schema import Batch
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
@@ -29,6 +31,8 @@ from tastelab.training.module import TrainingModule
 from tastelab.training.optim import build_optimizer
 
 MAX_TOKENS = 32
+HOME = Path(tempfile.gettempdir()) / "tastelab-benchmark"
+"""Where prepared data lies, unless told otherwise."""
 
 
 @dataclass
@@ -74,14 +78,18 @@ def prepare(data: str, encoder: str, home: Path, settings: Mapping[str, Any], nu
     """Prepare data, tokens and batches; epochs follow one another while batches are wanted."""
     prepared, source = resolve(data, home), find_encoder(encoder)
     config = replace_at(RunConfig(), {"data.dataset": prepared.name, "data.max_tokens": MAX_TOKENS, **settings})
-    fingerprint, tokenizer = encoder_fingerprint(source.path), load_tokenizer(source.path)
-    path = store_path(prepared, ("title",), MAX_TOKENS, source.label, fingerprint)
-    store = build_store(prepared, ("title",), MAX_TOKENS, path, tokenizer)
-    job = Job("benchmark", config, ClusterConfig(home=home), prepared.path, path, source.path, fingerprint)
-    session = LocalSession(job)
+    path, fingerprint = source.path, encoder_fingerprint(source.path)
+    if cast(RankerArchitecture, config.model.architecture).tokens == "words":
+        folder, fingerprint = prepare_words(prepared, ("title",), MAX_TOKENS, None)
+        path, place, tokenizer = str(folder), folder / "store", load_words(folder)
+    else:
+        place = store_path(prepared, ("title",), MAX_TOKENS, source.label, fingerprint)
+        tokenizer = load_tokenizer(path)
+    store = build_store(prepared, ("title",), MAX_TOKENS, place, tokenizer)
+    session = LocalSession(Job("benchmark", config, ClusterConfig(home=home), prepared.path, place, path, fingerprint))
     batches = list(islice((batch for epoch in range(num_batches) for batch in session.batches(epoch)), num_batches))
     tokens = [store.tokens[a:b].tolist() for a, b in zip(store.offsets[:-1], store.offsets[1:], strict=True)]
-    return Setup(config, source.path, tokens, batches)
+    return Setup(config, path, tokens, batches)
 
 
 def build(setup: Setup, config: RunConfig, **resources: Any) -> Ranker:
@@ -91,14 +99,22 @@ def build(setup: Setup, config: RunConfig, **resources: Any) -> Ranker:
     )
 
 
-def tastelab_side(setup: Setup, config: RunConfig, name: str = "tastelab", **resources: Any) -> Side:
-    """Build tastelab's own step."""
+def tastelab_side(
+    setup: Setup,
+    config: RunConfig,
+    name: str = "tastelab",
+    before: Callable[[Ranker], None] | None = None,
+    **resources: Any,
+) -> Side:
+    """Build tastelab's own step; `before` is called before each, within its time."""
     ranker = build(setup, config, **resources)
     module = TrainingModule(ranker, config.objective, config.optim.global_batch)
     optimizer = build_optimizer(module, config.optim)
     plan = Plan(1, 1, 1, config.optim.global_batch, 0)
 
     def step(batch: Batch) -> float:
+        if before is not None:
+            before(ranker)
         return optimise(module, module, optimizer, [batch], config.optim, plan)["train/loss"]
 
     return Side(name, step)
@@ -113,9 +129,11 @@ def take_turns(sides: Sequence[Side], batches: Sequence[Batch]) -> None:
             side.take(batch)
 
 
-def rate(side: Side, batches: Sequence[Batch], steps: slice) -> float:
-    """Impressions per second by the median step."""
-    return len(batches[-1].rows_B) / statistics.median(side.seconds[steps])
+def rate(side: Side, batches: Sequence[Batch], steps: slice) -> dict[str, float]:
+    """Impressions per second by the median step, of the clock and of processor time."""
+    size = len(batches[-1].rows_B)
+    clock, cpu = statistics.median(side.seconds[steps]), statistics.median(side.cpu_seconds[steps])
+    return {"clock": size / clock, "cpu": size / cpu}
 
 
 def ratios(slow: Side, fast: Side, steps: slice) -> dict[str, float]:
@@ -132,10 +150,11 @@ def loss_difference(one: Side, other: Side) -> dict[str, float]:
     return {"max": float(np.abs(differences).max()), "of_means": float(abs(differences.mean()))}
 
 
-def told(found: Mapping[str, float], target: float) -> str:
+def told(found: Mapping[str, float], target: float | None = None) -> str:
     """Write ratios as a line of text."""
     spread = f"median of {found['pairs']} pairs, {found['min']:.2f} to {found['max']:.2f}"
-    return f"{found['median']:.2f} ({spread}; of processor time {found['cpu']:.2f}; target {target})"
+    aim = f"; target {target}" if target else ""
+    return f"{found['median']:.2f} ({spread}; of processor time {found['cpu']:.2f}{aim})"
 
 
 def settle_memory() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from tastelab.cluster.preflight import batch_per_worker, concurrency, local_cpus, worker_cpus
 from tastelab.config import ClusterConfig, RunConfig, replace_at
+from tastelab.data.glove import check_readable
 from tastelab.data.tokens import check_features
 from tastelab.experiment import Choice, Experiment, Given, Space, Variants
 from tastelab.losses.objective import check_temperature
@@ -23,6 +24,8 @@ def check_configurations(experiment: Experiment, base: RunConfig, cluster: Clust
     """
     check_configuration(base, cluster)
     check_room(cluster)
+    if cluster.glove is not None:
+        check_readable(cluster.glove)
     for point in experiment.grid(base):
         try:
             for config in reachable(experiment, point.config):
@@ -35,8 +38,8 @@ def reachable(experiment: Experiment, config: RunConfig) -> Iterator[RunConfig]:
     """Iterate over a row's configuration and those that the search can make of it by one value."""
     yield config
     for path, space in experiment.search.items():
-        for value in _values(space):
-            yield replace_at(config, {path: value})
+        for values in _overrides(path, space):
+            yield replace_at(config, values)
 
 
 def check_configuration(config: RunConfig, cluster: ClusterConfig) -> None:
@@ -44,12 +47,25 @@ def check_configuration(config: RunConfig, cluster: ClusterConfig) -> None:
     batch_per_worker(config.optim.global_batch, cluster.workers, cluster.accumulation)
     check_temperature(config.objective.temperature, config.objective.learnable_temperature)
     check_features(config.data.features)
-    if config.optim.learning_rate <= 0:
+    if not config.optim.learning_rate > 0:
         raise ValueError(f"The learning rate is {config.optim.learning_rate}: choose a number above 0.")
     if config.data.max_history < 1:
         raise ValueError(f"max_history is {config.data.max_history}: choose at least 1 click.")
     _check_parts(config)
     _check_contrast(config, cluster)
+
+
+def check_on_encoders(experiment: Experiment, base: RunConfig, facts: Mapping[str, EncoderFacts]) -> None:
+    """Check what the rows and the search ask of their encoders, as far as facts of these are known by name.
+
+    Raises:
+        ValueError: a configuration cannot run; the sentence says what to change.
+    """
+    for point in experiment.grid(base):
+        for config in reachable(experiment, point.config):
+            reads_words = config.model.architecture.tokens == "words"  # type: ignore[attr-defined]
+            if config.model.encoder.name in facts and not reads_words:
+                check_on_encoder(config, facts[config.model.encoder.name])
 
 
 def check_on_encoder(config: RunConfig, facts: EncoderFacts) -> None:
@@ -83,10 +99,12 @@ def _check_parts(config: RunConfig) -> None:
     if not architecture.pools_items and pooling.name != "mean":
         raise ValueError(f"{name} pools no item vectors, so '{pooling.name}' has no effect: leave the pooling at mean.")
     architecture.check(config.model)
-    unbounded = architecture.name == "cross_encoder" or config.model.scorer.name == "mlp" or architecture.name == "nrms"
+    unbounded = (
+        name if name in ("cross_encoder", "nrms") else "scorer 'mlp'" if config.model.scorer.name == "mlp" else ""
+    )
     if config.objective.loss.name == "cosine_embedding" and unbounded:
         raise ValueError(
-            f"Cosine embedding needs a score from -1 to 1, and {name}'s has no bounds: choose another loss."
+            f"Cosine embedding needs a score from -1 to 1, and that of {unbounded} has no bounds: choose another loss."
         )
     if config.evaluation.whitening and name != "bi_encoder":
         raise ValueError(f"Whitening transforms the item vectors of a bi-encoder, not of {name}: leave it out.")
@@ -115,11 +133,11 @@ def _active(config: RunConfig) -> list[Any]:
     return [term for term in config.objective.auxiliaries if getattr(term, "weight", 1.0)]
 
 
-def _values(space: Space) -> list[Any]:
+def _overrides(path: str, space: Space) -> list[Mapping[str, Any]]:
     if isinstance(space, Variants):
-        return []
-    if isinstance(space, Choice):
         return list(space.values.values())
+    if isinstance(space, Choice):
+        return [{path: value} for value in space.values.values()]
     if isinstance(space, Given):
-        return [value for case in (*space.cases.values(), space.otherwise) for value in _values(case)]
-    return [space.low, space.high]
+        return [values for case in (*space.cases.values(), space.otherwise) for values in _overrides(path, case)]
+    return [{path: space.low}, {path: space.high}]

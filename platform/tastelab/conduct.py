@@ -145,9 +145,12 @@ class Conductor:
                 role = "baseline" if point.labels[self.stage.experiment.group] == FROZEN else "final"
                 return self._write(role, status, point, last, progress)
 
-            self.trials.grid(missing, write)
+            once = list({self._identify(point): point for point in reversed(missing)}.values())[::-1]
+            self.trials.grid(once, write)
             progress.close()
-            _go_on_later("final runs", len(missing) - written)
+            _go_on_later("final runs", len(once) - written)
+            for point in missing:  # rows of one configuration share its run
+                self._recorded(self._identify(point), point.labels[group])
 
     def baselines(self) -> None:
         """Score the baselines that train nothing, here in this process."""
@@ -214,8 +217,9 @@ class Conductor:
             return False
         if (label, run_id) not in self._shown():  # a row shows the configuration that was entered last
             here = {"experiment": stage.experiment.name, "size": stage.options.size, "group": label, "label": label}
-            role = found["role"] if found["role"] == "baseline" else "final"
-            stage.store.append(found | here | {"role": role})
+            role = "baseline" if label in BASELINES else "final"
+            plain = {key: value for key, value in found.items() if key != "trial"}  # a search trial is one no more
+            stage.store.append(plain | here | {"role": role})
         return True
 
     def _shown(self) -> set[tuple[str, str]]:

@@ -154,6 +154,8 @@ class Experiment:
         if unknown := [label for label in (*labels, *size.rows) if label not in self.rows.values]:
             raise ValueError(f"{self.name} has no row '{unknown[0]}': choose among {', '.join(self.rows.values)}.")
         if not isinstance(self.rows, Variants):
+            if size.rows:
+                raise ValueError(f"{self.name} cannot override single rows of a Choice: make its rows Variants.")
             return replace(self, rows=Choice({label: self.rows.values[label] for label in labels}))
         return replace(self, rows=Variants({n: {**self.rows.values[n], **size.rows.get(n, {})} for n in labels}))
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tastelab.checks import check_configurations
+from tastelab.checks import check_configurations, check_on_encoders
 from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency, local_cpus, worker_cpus
 from tastelab.config import RunConfig
 from tastelab.cost import estimate, total_petaflops
 from tastelab.data.catalog import PUBLISHED, PublishedSize, here
 from tastelab.data.order import fitting_and_validation
 from tastelab.experiment import Experiment, Size
-from tastelab.modeling.encoders import encoder_fingerprint, encoder_is_here, find_encoder
+from tastelab.modeling.encoders import encoder_facts, encoder_fingerprint, encoder_is_here, find_encoder
 from tastelab.results.store import RecordStore
-from tastelab.stage import Options, at_size, based, chosen_seeds, num_trials
+from tastelab.stage import Options, at_size, based, chosen_seeds, encoder_paths, num_trials
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,15 @@ def look_ahead(experiment: Experiment, options: Options) -> Outlook:
     data = here(named, options.cluster.home)
     base = based(experiment, size, options, data.name if data else named, source.label)
     check_configurations(experiment, base, options.cluster)
-    print_ = encoder_fingerprint(source.path) if encoder_is_here(source.path) else "not here yet"
+    encoders = encoder_paths(experiment, base, source)
+    known = {name: encoder_facts(path) for name, path in encoders.items() if encoder_is_here(path)}
+    check_on_encoders(experiment, base, known)
+    print_ = encoder_fingerprint(source.path) if source.label in known else "not here yet"
     encoder = f"{source.label} ({print_})"
     if data is None:
         facts = PUBLISHED.get(named, PublishedSize(0, 0))
         validation = round(facts.train * base.data.validation_share)
-        words = f"{named} (not here yet, sizes as published)"
+        words = f"{named} (not here yet, {'sizes as published' if named in PUBLISHED else 'its size is not known'})"
         return Outlook(
             experiment, options, size, base, words, encoder, facts.train - validation, validation, facts.dev, "dev", ()
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tastelab.checks import check_configurations, check_on_encoder, reachable
+from tastelab.checks import check_configurations, check_on_encoders
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
 from tastelab.data.order import fitting_and_validation
@@ -84,8 +84,11 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     size, experiment = at_size(experiment, options)
     source = find_encoder(options.encoder or size.encoder)
     named = options.data or size.dataset
-    check_configurations(experiment, based(experiment, size, options, named, source.label), cluster)
-    encoders = _encoders(experiment, based(experiment, size, options, named, source.label), source)
+    asked = based(experiment, size, options, named, source.label)
+    check_configurations(experiment, asked, cluster)
+    encoders = encoder_paths(experiment, asked, source)
+    # A hub id that is not to be had fails here.
+    check_on_encoders(experiment, asked, {name: encoder_facts(path) for name, path in encoders.items()})
     data = resolve(named, cluster.home)
     base = based(experiment, size, options, data.name, source.label)
     configs = [base, *(point.config for point in experiment.grid(base))]
@@ -125,15 +128,10 @@ def based(experiment: Experiment, size: Size, options: Options, dataset: str, en
     return replace_at(base, asked)
 
 
-def _encoders(experiment: Experiment, base: RunConfig, source: EncoderSource) -> dict[str, str]:
+def encoder_paths(experiment: Experiment, base: RunConfig, source: EncoderSource) -> dict[str, str]:
     """Find every encoder that a row names; return folder or hub id by name."""
     names = {point.config.model.encoder.name for point in experiment.grid(base)} - {source.label}
-    paths = {source.label: source.path} | {name: find_encoder(name).path for name in sorted(names)}
-    facts = {name: encoder_facts(path) for name, path in paths.items()}  # a hub id that is not to be had fails here
-    for point in experiment.grid(base):
-        for config in reachable(experiment, point.config):
-            check_on_encoder(config, facts[config.model.encoder.name])
-    return paths
+    return {source.label: source.path} | {name: find_encoder(name).path for name in sorted(names)}
 
 
 def _reading(config: RunConfig, data: PreparedData, encoders: dict[str, str], cluster: ClusterConfig) -> Reading:

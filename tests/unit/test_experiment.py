@@ -8,8 +8,8 @@ from typing import Any
 import optuna
 import pytest
 
-from tastelab.config import Adaptation, Auxiliary, ObjectiveConfig, RunConfig, replace_at
-from tastelab.experiment import Choice, Experiment, Float, Given, Point, Size, seeded
+from tastelab.config import Adaptation, Auxiliary, ObjectiveConfig, Pooling, RunConfig, replace_at
+from tastelab.experiment import Choice, Experiment, Float, Given, Point, Size, Variants, seeded
 
 BASE = RunConfig(objective=ObjectiveConfig(auxiliaries=(Auxiliary.named("uniformity"),)))
 ROWS = Choice({"LoRA 4": Adaptation.named("lora", rank=4), "full": Adaptation.named("full")})
@@ -134,3 +134,77 @@ def test_a_study_is_named_by_all_that_its_results_depend_on() -> None:
     ]
     assert name.startswith("sweep-smoke-")
     assert len({name, *others}) == 10
+
+
+PLAIN, MIX, LORA = {}, {"model.pooling": Pooling.named("mix")}, {"model.adaptation": Adaptation.named("lora", rank=2)}
+VARIANTS = Variants({"plain": PLAIN, "mix": MIX, "both": {**MIX, **LORA, "optim.learning_rate": 1e-3}})
+
+
+def grid(**changed: Any) -> Experiment:
+    return experiment(group="row", rows=VARIANTS, search={}, **changed)
+
+
+def test_a_row_of_variants_is_the_base_with_its_overrides() -> None:
+    points = list(grid().grid(BASE))
+    assert [point.labels for point in points] == [{"row": "plain"}, {"row": "mix"}, {"row": "both"}]
+    assert points[0].config == BASE
+    assert points[1].config == replace_at(BASE, MIX)
+    both = points[2].config
+    assert (both.model.pooling.name, both.model.adaptation, both.optim.learning_rate) == (
+        "mix",
+        Adaptation.named("lora", rank=2),
+        1e-3,
+    )
+    assert grid().row("both", BASE) == points[2]
+
+
+def test_a_draw_of_variants_sets_all_that_the_row_does_and_what_depends_on_its_label() -> None:
+    rate = Given("row", {"plain": Float(1e-5, 2e-5)}, Float(1e-4, 2e-4))
+    made = experiment(
+        group="row", rows=VARIANTS, search={"objective.temperature": Float(0.02, 0.2), "optim.learning_rate": rate}
+    )
+    seen = set()
+    for point, _ in drawn(30, made):
+        seen.add(label := point.labels["row"])
+        drawn_too = {
+            "objective.temperature": point.config.objective.temperature,
+            "optim.learning_rate": point.config.optim.learning_rate,
+        }
+        assert point.config == replace_at(made.row(label, BASE).config, drawn_too), "the search is laid over the row"
+        assert (point.config.optim.learning_rate < 5e-5) == (label == "plain")
+    assert seen == set(VARIANTS.values)
+
+
+def test_a_size_runs_some_rows_and_changes_single_ones() -> None:
+    size = Size(
+        only=("mix", "plain"), rows={"mix": {"data.train_impressions": 7, "model.pooling": Pooling.named("top_k")}}
+    )
+    made = grid().at(size)
+    assert list(made.rows.values) == ["mix", "plain"]
+    assert made.row("mix", BASE).config == replace_at(BASE, size.rows["mix"]), "the size has the last word"
+    assert made.row("plain", BASE).config == BASE
+    assert VARIANTS.values["mix"] is MIX, "the experiment itself stays as it was"
+    assert list(grid().at(Size()).rows.values) == list(VARIANTS.values)
+    chosen = experiment().at(Size(only=("full",)))
+    assert chosen.rows == Choice({"full": Adaptation.named("full")})
+
+
+@pytest.mark.parametrize(
+    "size", [Size(only=("mix", "mxi")), Size(rows={"mxi": {}}), Size(only=("mix",), rows={"mxi": {}})]
+)
+def test_a_size_that_names_no_row_lists_the_rows(size: Size) -> None:
+    with pytest.raises(ValueError, match="sweep has no row 'mxi': choose among plain, mix, both"):
+        grid().at(size)
+
+
+def test_a_size_cannot_override_rows_that_have_no_overrides() -> None:
+    with pytest.raises(ValueError, match="sweep cannot override single rows of a Choice: make its rows Variants"):
+        experiment().at(Size(rows={"full": {"data.train_impressions": 7}}))
+
+
+def test_another_override_of_a_variant_is_another_study() -> None:
+    prints = ("d", "e")
+    rows = dict(VARIANTS.values)
+    other = experiment(group="row", rows=Variants({**rows, "plain": {"optim.epochs": 2}}), search={})
+    assert grid().study_name(BASE, "smoke", prints) != other.study_name(BASE, "smoke", prints)
+    assert grid().study_name(BASE, "smoke", prints) == grid(question="?").study_name(BASE, "smoke", prints)

@@ -31,26 +31,28 @@ def read_vectors(file: Path, words: Mapping[str, int]) -> Floats:
     """
     found: dict[int, Floats] = {}
     width = num_lines = num_malformed = 0
-    try:
-        with _opened(file) as lines:
-            for line in _without_header(lines):
-                word, _, numbers = line.rstrip().partition(" ")
-                num_lines += 1
-                width = width or numbers.count(" ") + 1
-                row = words.get(word)
-                if numbers.count(" ") != width - 1:
-                    num_malformed += 1
-                elif row is not None and row not in found:
-                    vector = _vector(numbers)
-                    num_malformed += vector is None
-                    found |= {} if vector is None else {row: vector}
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text, plain or .gz"
-        raise ValueError(f"The word vectors {file} cannot be read ({reason}): pass a text file of vectors.") from None
+    with _readable(file), _opened(file) as lines:
+        for line in _without_header(lines):
+            word, _, numbers = line.rstrip().partition(" ")
+            num_lines += 1
+            width = width or numbers.count(" ") + 1
+            row = words.get(word)
+            if numbers.count(" ") != width - 1:
+                num_malformed += 1
+            elif row is not None and row not in found:
+                vector = _vector(numbers)
+                num_malformed += vector is None
+                found |= {} if vector is None else {row: vector}
     _check(file, num_lines, num_malformed, len(found))
     vectors = np.full((len(words), width), np.nan, np.float32)
     vectors[list(found)] = list(found.values())
     return vectors
+
+
+def check_readable(file: Path) -> None:
+    """Raise `ValueError` unless the file is there and begins as text; the rest of it is read when it is needed."""
+    with _readable(file), _opened(file) as lines:
+        next(lines, "")
 
 
 def _vector(numbers: str) -> Floats | None:
@@ -77,6 +79,16 @@ def _without_header(lines: TextIO) -> Iterator[str]:
     if not (len(first.split()) == 2 and all(map(str.isdecimal, first.split()))):
         yield first
     yield from lines
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Say in one sentence that a file is not to be read."""
+    try:
+        yield
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text, plain or .gz"
+        raise ValueError(f"The word vectors {file} cannot be read ({reason}): pass a text file of vectors.") from None
 
 
 @contextmanager

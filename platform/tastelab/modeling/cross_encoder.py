@@ -37,6 +37,10 @@ class CrossEncoder(RankerArchitecture):
         """Raise `ValueError` if a scorer is set."""
         refuse_scorer(self.name, config)
 
+    def tokens_read(self, history: int, candidates: int, length: int) -> int:
+        """Count the tokens read of one impression: the history once more for every candidate."""
+        return candidates * (history + 1) * length
+
     def build(self, config: ModelConfig, resources: Resources) -> Ranker:
         """Load the encoder, adapt it, and add the perceptron."""
         encoder = load_adapted_encoder(config, resources)

@@ -133,8 +133,8 @@ def encoder_is_here(path: str) -> bool:
     if Path(path).expanduser().is_dir():
         return True
     try:
-        snapshot_download(path, allow_patterns=HUB_FILES, local_files_only=True)
-    except (OSError, ValueError):
+        _check_folder(Path(snapshot_download(path, allow_patterns=HUB_FILES, local_files_only=True)))
+    except (OSError, ValueError):  # never fetched, or only in part
         return False
     return True
 

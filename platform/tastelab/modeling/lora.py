@@ -156,7 +156,12 @@ def linear_layers(backbone: PreTrainedModel) -> list[str]:
     inside = {id(module) for module in blocks(backbone).modules()}
     names = [name for name, m in backbone.named_modules() if isinstance(m, nn.Linear) and id(m) in inside]
     if not names:
-        raise ValueError("The encoder's blocks have no linear layer that LoRA could adapt: use adaptation 'full'.")
+        outside = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
+        kinds = sorted({type(m).__name__ for m in blocks(backbone).modules() if any(True for _ in m.parameters(False))})
+        raise ValueError(
+            f"The encoder's blocks have no linear layer that LoRA could adapt; they hold {', '.join(kinds)}, and its "
+            f"linear layers are {', '.join(outside) or 'none at all'}: use adaptation 'full'."
+        )
     return names
 
 

@@ -17,8 +17,10 @@ from torch.nn.functional import embedding, pad
 from tastelab.modeling.items import Items, ragged_rows
 from tastelab.modeling.slices import token_slices
 
-SLICE_FLOATS = 16_000_000
-"""Similarities and gathered token vectors of one slice of impressions, unless one impression needs more: 64 MB."""
+SLICE_FLOATS = 64_000_000
+"""Similarities and gathered token vectors of one slice of impressions, unless one impression needs more: 256 MB."""
+CPU_SLICE_FLOATS = 4_000_000
+"""The same on a CPU, where larger slices leave the caches."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def max_sim(history: TokenSets, candidates: TokenSets, empty_D: Tensor) -> Tenso
     order_B = history.counts_S.argsort(descending=True, stable=True)
     candidates_BC = torch.arange(len(candidates.counts_S), device=order_B.device).view(len(order_B), -1)
     inside_D = empty_D / torch.linalg.vector_norm(empty_D).clamp(min=1.0)
+    budget = min(SLICE_FLOATS, CPU_SLICE_FLOATS) if empty_D.device.type == "cpu" else SLICE_FLOATS
     parts = []
     with torch.autocast(empty_D.device.type, enabled=False):
-        for rows, _ in token_slices(_floats(history.counts_S[order_B], candidates, len(empty_D)), SLICE_FLOATS):
+        for rows, _ in token_slices(_floats(history.counts_S[order_B], candidates, len(empty_D)), budget):
             chosen_n = order_B[rows]
             parts.append(_mean_best(history, chosen_n, candidates.padded(candidates_BC[chosen_n]), inside_D))
     scores_BC = torch.cat(parts)[order_B.argsort()]

@@ -27,6 +27,8 @@ from tastelab.modeling.ranker import Ranker, RankerArchitecture, Resources
 from tastelab.modeling.slices import longest_first, token_slices
 
 WORD_WIDTH = 300
+WORD_SIZE = 0.1
+"""Standard deviation of a random word's numbers: so small that training starts at the loss of a tie, not above it."""
 TOKENS_PER_SLICE = 4_096
 """Padded tokens that attend at once."""
 
@@ -93,11 +95,10 @@ class NRMSRanker(Ranker):
         projected_WF, place_UT = self._projected(tokens_UT.masked_fill(~mask_UT, 0))
         order_U = longest_first(mask_UT)
         lengths = mask_UT[order_U].sum(dim=1).tolist()
-        titles = [
-            self.title(embedding(place_UT[rows, :width], projected_WF), mask_UT[rows, :width])
-            for part, width in token_slices(lengths, TOKENS_PER_SLICE)
-            for rows in (order_U[part],)
-        ]
+        titles = []
+        for part, width in token_slices(lengths, TOKENS_PER_SLICE):
+            rows = order_U[part]
+            titles.append(self.title(embedding(place_UT[rows, :width], projected_WF), mask_UT[rows, :width]))
         vectors_UD = torch.cat(titles)[order_U.argsort()] if titles else projected_WF.new_zeros((0, self.width))
         return Items(ids_U, tokens_UT, mask_UT, vectors_UD.to(self.words.rows_ND.dtype))
 
@@ -187,7 +188,7 @@ def read_words(folder: Path, width: int | None) -> Tensor:
     random_VG = torch.randn(num_words, known or width or WORD_WIDTH)
     random_VG[0] = 0.0
     if not (folder / "vectors.npy").is_file():
-        return random_VG
+        return WORD_SIZE * random_VG
     given_VG = torch.from_numpy(np.load(folder / "vectors.npy", allow_pickle=False))
     has_V1 = given_VG.isfinite().all(dim=1, keepdim=True)
     size = given_VG[has_V1.squeeze(1)].square().mean().sqrt()

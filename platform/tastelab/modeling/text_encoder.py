@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from tastelab.config import EncoderConfig
+from tastelab.modeling import short_attention
 from tastelab.modeling.backbone import load_backbone
 from tastelab.modeling.encoders import TokenPooling, read_token_pooling
 from tastelab.modeling.items import ragged_rows
@@ -28,6 +29,8 @@ TOKEN_BUDGET = 16_384
 """Padded tokens in one pass of the encoder, unless set; enough to fill a GPU."""
 CPU_TOKEN_BUDGET = 1_024
 """Most padded tokens in one pass on a CPU: larger activations leave the caches and the allocator's reusable blocks."""
+TITLE_TOKENS = 64
+"""Longest row for which the library's own plain attention does: what it keeps twice is small there."""
 EAGER_TOKENS = 256
 """Longest row for which plain attention beats the fused kernel on a CPU in bf16 (its backward most of all)."""
 logger = logging.getLogger("tastelab")
@@ -130,6 +133,7 @@ class TextEncoder(nn.Module):
         bf16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) is torch.bfloat16
         wanted = attention_kind(device, bf16, num_tokens, device == "cuda" and _flash_available())
         if self.backbone.config._attn_implementation != wanted:
+            short_attention.register()
             self.backbone.set_attn_implementation(wanted)
         _say_attention(wanted, device)
 
@@ -139,7 +143,7 @@ def attention_kind(device: str, bf16: bool, num_tokens: int, flash: bool) -> str
     if device == "cuda" and bf16 and flash:
         return "flash_attention_2"
     if device == "cpu" and bf16 and num_tokens <= EAGER_TOKENS:
-        return "eager"
+        return "eager" if num_tokens <= TITLE_TOKENS else short_attention.NAME
     return "sdpa"
 
 

@@ -59,8 +59,8 @@ class RecordStore:
         """Read the records of one experiment, or of all, oldest first.
 
         Of the lines with one run id, row and size the last counts, but a finished run is never displaced by an
-        unfinished one. Each record gains `stale`: whether an older `METHOD_VERSION` made it. A line that a kill cut off, or that
-        is no record, is skipped with a warning.
+        unfinished one. Each record gains `stale`: whether an older `METHOD_VERSION` made it. A line that a kill cut
+        off, or that is no record, is skipped with a warning.
         """
         kept: dict[tuple[str, ...], Record] = {}
         for path in self._files(experiment):

@@ -11,7 +11,10 @@ KEPT = ("train/loss", "train/grad_norm", "train/temperature", "val/", "health/")
 
 
 class Curves:
-    """Scalars over steps; of a long run every second, fourth, … step is kept, and its last one always."""
+    """Scalars over steps, thinned where a run is long.
+
+    What is kept is decided by the steps alone, so that a run that was cut off and went on has the same curves.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
@@ -38,10 +41,16 @@ class Curves:
         return {
             name: [[step for step, _ in kept], [float(f"{value:.{DIGITS}g}") for _, value in kept]]
             for name, points in self._points.items()
-            if (kept := points if len(points) <= MOST_POINTS else _thinned(points))
+            if (kept := _thinned(points))
         }
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Keep every second point, and the last."""
-    return points[:-1][::2] + points[-1:]
+    """Keep the first point of every s steps, and the last; s is the lowest power of 2 that leaves few enough."""
+    last = points[-1][0] if points else 0
+    stride = 1
+    while last // stride + 2 > MOST_POINTS:
+        stride *= 2
+    first_of = {step // stride: (step, value) for step, value in reversed(points)}
+    kept = sorted(first_of.values())
+    return kept if not points or kept[-1][0] == last else [*kept, points[-1]]

@@ -145,3 +145,32 @@ def test_the_command_prints_what_is_in_it_and_what_was_left_out(raw: Path, home:
 def test_a_summary_tells_where_labels_are_missing(raw: Path, home: Path) -> None:
     (raw / "dev" / "behaviors.tsv").write_text("1\tU1\t11/15/2019 9:55:12 AM\tN1\tN1 N2\n")
     assert re.search(r"dev +1 impressions, without labels", describe(resolve(str(raw), home, progress=False)))
+
+
+def test_here_gives_what_needs_no_download(home: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr(catalog, "fetch", refuse)
+    for name in catalog.MIND:
+        assert catalog.here(name, home) is None
+    assert not (home / "datasets").exists()
+    assert catalog.here(str(raw), home) == resolve(str(raw), home, progress=False)
+    with pytest.raises(ValueError, match=r"'mind-smal' is neither .*synthetic.*mind-small"):
+        catalog.here("mind-smal", home)
+
+
+def test_here_finds_what_was_downloaded_before(home: Path, mirror: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror.files = {"m/MINDdemo_train.zip": as_zip(), "m/MINDdemo_dev.zip": as_zip()}
+    monkeypatch.setenv("TASTELAB_MIND_MIRROR", f"{mirror.url}/m/")
+    data = resolve("mind-demo", home, progress=False)
+    monkeypatch.setattr(catalog, "fetch", None)
+    assert catalog.here("mind-demo", home) == data
+    (data.path / "meta.json").write_text("{}")
+    assert catalog.here("mind-demo", home) is None, "what is damaged would be fetched again"
+
+
+def test_published_sizes_are_of_known_names_with_both_splits() -> None:
+    assert set(catalog.PUBLISHED) <= {name for name, files in catalog.MIND.items() if len(files) == 2}
+    assert catalog.PUBLISHED["mind-small"] == catalog.PublishedSize(156_965, 73_152)
+    assert catalog.PUBLISHED["mind-large"] == catalog.PublishedSize(2_232_748, 376_471)

@@ -104,5 +104,6 @@ def test_a_history_without_text_is_the_learned_token(
     torch.nn.init.normal_(ranker.empty_D, generator=torch.Generator().manual_seed(0))
     scores_BC = ranker(batch).scores_BC
     texts = texts_of(batch)
-    expected = [float((token_vectors(ranker, texts[u]) @ normalize(ranker.empty_D, dim=0)).max()) for u in (1, 2)]
+    empty_D = normalize(ranker.empty_D.detach(), dim=0)
+    expected = [(token_vectors(ranker, texts[u]) @ empty_D).max().item() for u in (1, 2)]
     torch.testing.assert_close(scores_BC, torch.tensor([[*expected, 0.0]] * 2), rtol=0, atol=1e-5)

@@ -129,3 +129,41 @@ def test_a_folder_is_here_and_a_hub_id_that_was_never_fetched_is_not(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert encoder_is_here(str(tiny_encoder))
     assert not encoder_is_here("nobody/never-fetched")
+
+
+def test_a_hub_id_is_here_once_its_weights_are(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download that was cut off leaves a snapshot without weights: the encoder is not here, and that is no error."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "0" * 40
+    folder = tmp_path / "models--some-org--tiny" / "snapshots" / commit
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "refs").mkdir()
+    (folder.parents[1] / "refs" / "main").write_text(commit)
+    for name in ("config.json", "model.safetensors"):
+        assert not encoder_is_here("some-org/tiny")
+        shutil.copy(tiny_bert / name, folder / name)
+    assert encoder_is_here("some-org/tiny")
+    assert encoder_facts("some-org/tiny").width == 32
+
+
+@pytest.mark.parametrize(
+    ("changed", "layers", "tokens"),
+    [({"num_hidden_layers": 1}, 1, 64), ({"max_position_embeddings": 512}, 2, 512)],
+)
+def test_facts_are_read_without_weights(folder: Path, changed: dict[str, int], layers: int, tokens: int) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+    (folder / "model.safetensors").write_bytes(b"never read")
+    facts = encoder_facts(str(folder))
+    assert (facts.width, facts.num_layers, facts.max_tokens) == (32, layers, tokens)
+
+
+def test_an_encoder_that_names_no_limit_has_none_to_speak_of(folder: Path) -> None:
+    """As T5 does, whose positions are relative."""
+    t5 = {"model_type": "t5", "d_model": 48, "num_layers": 3}
+    (folder / "config.json").write_text(json.dumps(t5))
+    facts = encoder_facts(str(folder))
+    assert (facts.width, facts.num_layers) == (48, 3)
+    assert facts.max_tokens >= 10**6

@@ -19,6 +19,7 @@ def test_the_gradient_is_that_of_a_dense_lookup() -> None:
     assert table.rows_ND.grad is not None
     assert table.rows_ND.grad.is_sparse
     assert table.rows_ND.grad.coalesce().indices().tolist() == [[0, 2, 5]]
+    assert dense.grad is not None
     assert torch.equal(table.rows_ND.grad.to_dense(), dense.grad)
 
 

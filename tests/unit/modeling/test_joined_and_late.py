@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tastelab.config import Adaptation, Architecture, ModelConfig, Scorer
 from tastelab.modeling.items import Items, Slots
@@ -56,7 +56,8 @@ def test_scoring_what_was_represented_before_equals_training(name: str, tiny_enc
     output = ranker(batch)
     shape = (batch.item_ids_U, batch.item_tokens_UT, batch.item_mask_UT)
     assert_close(ranker.score(ranker.represent(*shape), slots), output.scores_BC)
-    wanted_U = slots.candidates(len(batch.item_ids_U))
+    all_U = torch.ones_like(batch.item_ids_U, dtype=torch.bool)
+    wanted_U = all_U if ranker.item_vectors == "all" else slots.candidates(len(all_U))
     parts = [ranker.represent(*(part[a:b] for part in (*shape, wanted_U))) for a, b in ((0, 3), (3, 7))]
     order = torch.tensor([6, 2, 0, 1, 5, 3, 4])
     shuffled = dataclasses.replace(
@@ -200,3 +201,12 @@ def test_a_scorer_that_would_have_no_effect_is_refused(name: str) -> None:
 @pytest.mark.parametrize(("name", "added"), [("cross_encoder", 32 * 32 + 32 + 32), *((name, 32) for name in NAMES[1:])])
 def test_new_parameters_are_few(name: str, added: int, tiny_bert: Path) -> None:
     assert num_trainable(make(name, tiny_bert, "frozen")) == added
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keeping_the_outputs_of_frozen_layers_changes_nothing(name: str, tiny_encoder: Path, batch: Batch) -> None:
+    adaptation = Adaptation.named("full", frozen_layers_share=0.5)
+    config = ModelConfig(architecture=Architecture.named(name), adaptation=adaptation)
+    kept, anew = (build_ranker(config, Resources(str(tiny_encoder), reuse_mb=mb)) for mb in (16, 0))
+    for _ in range(2):
+        assert_close(kept(batch).scores_BC, anew(batch).scores_BC)

@@ -159,3 +159,25 @@ def test_other_wrong_values_are_refused(name: str, parameters: dict[str, float],
 def test_labels_for_tables() -> None:
     labels = [a.label for a in (FullFineTuning(), FullFineTuning(0.5), LoRA(4), Frozen())]
     assert labels == ["full", "full, 50% frozen", "LoRA r=4", "frozen"]
+
+
+class Convolved(nn.Module):
+    """An encoder whose blocks convolve: its only linear layers stand beside them."""
+
+    def __init__(self, linear: bool) -> None:
+        super().__init__()
+        self.words = nn.Embedding(8, 4)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Conv1d(4, 4, 3), nn.LayerNorm(4)) for _ in range(3))
+        if linear:
+            self.projection = nn.Linear(4, 4)
+            self.head = nn.Sequential(nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize(("linear", "named"), [(True, "projection, head.0"), (False, "none at all")])
+def test_an_encoder_without_linear_layers_in_its_blocks_is_told_what_it_has(linear: bool, named: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        linear_layers(Convolved(linear))  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "The encoder's blocks have no linear layer that LoRA could adapt; they hold Conv1d, LayerNorm, and its "
+        f"linear layers are {named}: use adaptation 'full'."
+    )

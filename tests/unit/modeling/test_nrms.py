@@ -92,7 +92,7 @@ def slow_set(encoder: SetEncoder, members: list[Tensor]) -> Tensor:
             q, k, v = (matrix[start : start + size] for matrix in (queries, keys, values))
             weights = softmax([float((q @ one) @ (k @ other)) / math.sqrt(size) for other in members])
             heads.append(sum(weight * (v @ other) for weight, other in zip(weights, members, strict=True)))
-        attended.append(torch.cat(heads))  # type: ignore[arg-type]
+        attended.append(torch.cat(heads))
     hidden = encoder.pool.hidden
     logits = [float(encoder.pool.query_Q @ torch.tanh(hidden.weight @ h + hidden.bias)) for h in attended]
     return sum(weight * h for weight, h in zip(softmax(logits), attended, strict=True))  # type: ignore[return-value]
@@ -266,6 +266,7 @@ def test_the_defaults_are_the_papers(vocabulary: Callable[..., Path]) -> None:
     assert isinstance(ranker, NRMSRanker)
     assert (ranker.width, ranker.title.num_heads, ranker.user.num_heads) == (256, 16, 16)
     assert tuple(ranker.words.rows_ND.shape) == (NUM_WORDS, 300)
+    assert ranker.words.rows_ND[1:].std().item() == pytest.approx(0.1, rel=0.1)
     assert tuple(ranker.title.pool.query_Q.shape) == tuple(ranker.user.pool.query_Q.shape) == (200,)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastelab.config import EncoderConfig
-from tastelab.modeling import text_encoder
+from tastelab.modeling import short_attention, text_encoder
 from tastelab.modeling.backbone import blocks, keep_lowest_layers
 from tastelab.modeling.text_encoder import (
     TextEncoder,
@@ -147,6 +147,7 @@ def test_attention_is_what_the_machine_and_the_precision_allow() -> None:
     assert attention_kind("cuda", bf16=False, num_tokens=32, flash=True) == "sdpa"
     assert attention_kind("cuda", bf16=True, num_tokens=32, flash=False) == "sdpa"
     assert attention_kind("cpu", bf16=True, num_tokens=32, flash=False) == "eager"
+    assert attention_kind("cpu", bf16=True, num_tokens=200, flash=False) == short_attention.NAME
     assert attention_kind("cpu", bf16=True, num_tokens=512, flash=False) == "sdpa"
     assert attention_kind("cpu", bf16=False, num_tokens=32, flash=False) == "sdpa"
 

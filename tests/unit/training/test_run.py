@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from tastelab.config import Pooling
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.tokens import open_store
 from tastelab.evaluation.evaluate import evaluate
-from tastelab.modeling.ranker import build_ranker, num_parameters
+from tastelab.evaluation.health import representation_health
+from tastelab.evaluation.whitening import fit_whitening
+from tastelab.modeling.ranker import Ranker, build_ranker, num_parameters
 from tastelab.training.checkpoint import load_checkpoint
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
 from tastelab.training.module import TrainingModule
-from tastelab.training.run import run, thin
+from tastelab.training.run import HEALTH_IMPRESSIONS, Tools, run, thin
 
 MakeJob = Callable[..., Job]
 ONE_EPOCH = {"optim.epochs": 1, "evaluation.validations": 1}
@@ -106,3 +111,64 @@ def test_a_frozen_model_is_kept_whole(make_job: MakeJob) -> None:
     run(job, LocalSession(job))
     saved = load_file(job.folder / "checkpoint" / "model.safetensors")
     assert set(saved) == {"pooling.empty_D", "pooling.weight_logit", "objective.temperature.log_value"}
+
+
+def test_latency_is_measured_of_what_is_kept_alone(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[int]]] = []
+
+    def measured(ranker: Ranker, data: object, store: object, split: str, rows: np.ndarray, *rest: object) -> Any:
+        asked.append((split, rows.tolist()))
+        return {"warm_1": 2.5}
+
+    monkeypatch.setattr("tastelab.training.run.latency", measured)
+    for keep in (False, True):
+        job = make_job({**ONE_EPOCH, "evaluation.split": "dev"}, keep=keep)
+        assert run(job, LocalSession(job))["latency_ms"] == ({"warm_1": 2.5} if keep else {})
+    assert asked == [("dev", list(range(40)))]
+    monkeypatch.setattr("tastelab.training.run.rank", lambda: 1)
+    job = make_job(ONE_EPOCH)
+    data = job.open_data()
+    ranker = build_ranker(job.config.model, job.encoder_path)
+    tools = Tools(job, ranker, data, open_store(job.store_path), torch.device("cpu"), np.arange(3))
+    assert tools.latency("dev", np.arange(3)) == {}
+    assert len(asked) == 1, "two workers would time each other"
+
+
+def test_whitening_is_fitted_on_the_items_of_training(make_job: MakeJob) -> None:
+    """By hand: every item that a fitting impression names, once; then the transform of all that is scored."""
+    values = {"model.pooling": Pooling.named("mean"), "optim.epochs": 0, "evaluation.split": "dev"}
+    values |= {"data.train_impressions": 4}  # so few that most items are new to the transform
+    job = make_job({**values, "evaluation.whitening": True})
+    result = run(job, LocalSession(job))
+    data, store = job.open_data(), open_store(job.store_path)
+    ranker = build_ranker(job.config.model, job.encoder_path).eval()
+    fitting, _ = fitting_and_validation(data, job.config.data)
+    train = data.impressions("train").take(fitting).to_pylist()
+    items = np.unique([item for row in train for item in [*row["history"][-5:], *row["candidates"]]])
+    assert 0 < len(items) < data.num_items
+    tokens_UT, mask_UT = (torch.from_numpy(array) for array in store.gather(items))
+    with torch.no_grad():
+        vectors_UD = ranker.represent(torch.from_numpy(items), tokens_UT, mask_UT).vectors_UD
+    assert vectors_UD is not None
+    expected = evaluate(
+        ranker, data, store, "dev", max_history=5, precision="fp32", whitening=fit_whitening(vectors_UD)
+    )
+    assert result["metrics"]["auc"]["mean"] == pytest.approx(expected.metrics["auc"]["mean"], abs=1e-3)
+    plain = run(make_job(values), LocalSession(make_job(values)))
+    assert result["metrics"]["auc"]["mean"] != pytest.approx(plain["metrics"]["auc"]["mean"], abs=2e-3)
+
+
+def test_health_starts_before_training_and_is_measured_on_the_same_sample(make_job: MakeJob) -> None:
+    job = make_job({**ONE_EPOCH, "evaluation.validations": 2, "evaluation.max_impressions": 5})
+    session = LocalSession(job)
+    curves = run(job, session)["curves"]
+    data = job.open_data()
+    rows = thin(fitting_and_validation(data, job.config.data)[1], HEALTH_IMPRESSIONS)
+    assert len(rows) == 40, "a cap on validations is none on the sample"
+    ranker = build_ranker(job.config.model, job.encoder_path)
+    first = representation_health(ranker, data, open_store(job.store_path), rows, 5, torch.device("cpu"), "fp32")
+    assert len(first) == 5
+    for name, value in first.items():
+        steps, values = curves[name]
+        assert steps == [0, 2, 4]
+        assert values == pytest.approx([value, *(report[name] for report in session.reported)], rel=1e-4)

@@ -12,12 +12,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tastelab.config import Adaptation, Architecture, OptimConfig, Pooling
+from tastelab.config import Adaptation, Architecture, ObjectiveConfig, OptimConfig, Pooling
 from tastelab.data.tokens import build_store
 from tastelab.data.words import load_words, prepare_words
 from tastelab.modeling.item_table import Table, named_tables
+from tastelab.modeling.ranker import Resources, build_ranker
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
+from tastelab.training.loop import Plan, optimise
+from tastelab.training.module import TrainingModule
 from tastelab.training.optim import build_optimizer, build_scheduler, clip_gradients
 from tastelab.training.run import run
 from tastelab.training.sparse import ignore_tables, sync_tables
@@ -178,7 +181,7 @@ def one_worker(jobs: Callable[[], Jobs]) -> tuple[Jobs, dict[str, Seen]]:
     """The jobs carried out by one worker."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    own, seen = jobs(), {}
+    own, seen = jobs(), dict[str, Seen]()
     for name, job in own.items():
         session = LocalSession(job)
         seen[name] = {"result": run(job, session), "logged": session.logged}
@@ -202,7 +205,7 @@ def assert_same_run(first: tuple[Job, Seen], second: tuple[Job, Seen]) -> None:
     weights = [load_file(job.folder / "checkpoint" / "model.safetensors") for job, _ in (first, second)]
     assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
-        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=0, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("name", ["id_sas", "nrms"])
@@ -219,14 +222,16 @@ def test_two_workers_follow_the_trajectory_of_one(one_worker: Any, two_workers_o
     assert ranks[0][name]["logged"] == ranks[1][name]["logged"]
 
 
-@pytest.mark.parametrize(("name", "table"), [("id_sas", "deltas.rows_ND"), ("nrms", "words.rows_ND")])
-def test_training_moves_the_table_and_lowers_the_loss(one_worker: Any, name: str, table: str) -> None:
-    own, seen = one_worker
-    state = load_file(own[name].folder / "checkpoint" / "model.safetensors")
-    assert state[table].abs().sum() > 0
-    losses = [scalars["train/mince"] for scalars in seen[name]["logged"]]
-    assert sum(losses[4:]) < sum(losses[:4])
-    assert seen[name]["result"]["metrics"]["auc"]["n"] > 0
+@pytest.mark.parametrize(("name", "table"), [("id_sas", "ranker.deltas"), ("nrms", "ranker.words")])
+def test_a_table_alone_can_learn_a_batch(jobs: Callable[[], Jobs], name: str, table: str) -> None:
+    job = jobs()[name]
+    resources = Resources(job.encoder_path, num_items=job.open_data().num_items)
+    module = TrainingModule(build_ranker(job.config.model, resources), ObjectiveConfig(temperature=0.1), 48)
+    module.requires_grad_(False).get_submodule(table).requires_grad_(True)
+    optim, plan = OptimConfig(learning_rate=0.05, precision="fp32"), Plan(20, 1, 1, 48, 1)
+    optimizer, micro = build_optimizer(module, optim), [next(LocalSession(job).batches(0))]
+    losses = [optimise(module, module, optimizer, micro, optim, plan)["train/loss"] for _ in range(20)]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 @pytest.mark.parametrize("name", ["id_sas", "nrms"])
