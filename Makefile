@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  ARGS='...'    options of the experiment (make sweep) or of pytest (make test, make test-fast)"
+	@echo "  ARGS='...'    options of the command: of the experiment, tastelab report or dashboard, pytest"
 	@echo "  PYTHON=...    the interpreter that makes $(VENV) (now: $(or $(PYTHON),none found))"
 
 sweep: $(RUN_STAMP) ## Install, then run the LoRA-rank sweep; options in ARGS='--smoke --workers 1'

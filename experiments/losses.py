@@ -42,6 +42,8 @@ tables = [
             "<> RankNet": "A4.ranknet",
             "+ Uniformity (groups of 8)": "A4.uniformity",
         },
+        note="InfoNCE takes one click of an impression, MINCE all: where each impression has one, as in the Mix "
+        "sample, they are one loss.",
     )
 ]
 

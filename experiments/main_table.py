@@ -57,6 +57,8 @@ tables = [
         },
         references=("A1.id_sas_all_features", "A.leaderboard"),
         figures=("main_table_tradeoff",),
+        note="InfoNCE (INCE) takes one click of an impression, MINCE all: where each impression has one, as in the Mix "
+        "sample, they are one loss.",
     )
 ]
 plots = [Tradeoff("main_table_tradeoff", "AUC against latency", rows=LABELS)]

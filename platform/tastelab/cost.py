@@ -1,8 +1,8 @@
 """What a run costs in arithmetic, before any run has been timed: products of weights and tokens.
 
 A forward pass takes two operations per weight of the encoder's blocks and token, training three times as much (full
-fine-tuning) or twice (adapters and heads: no gradients of the frozen weights). Attention itself is left out: at titles'
-length it is a few percent.
+fine-tuning; frozen layers are passed forward only) or twice (adapters and heads: no gradients of the frozen weights).
+Attention itself is left out: at titles' length it is a few percent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def estimate(config: RunConfig, num_train: int, num_reported: int) -> Cost | Non
     candidates = config.data.sampler.num_candidates  # type: ignore[attr-defined]
     length = min(TITLE_TOKENS, config.data.max_tokens)
     trained = min(num_train, config.data.train_impressions or num_train) * config.optim.epochs
-    passes = {"full": 3.0, "lora": 2.0}.get(config.model.adaptation.name, 1.0)
+    adaptation: Any = config.model.adaptation
+    trained_share = 1 - getattr(adaptation, "frozen_layers_share", 0.0)
+    passes = {"full": 1 + 2 * trained_share, "lora": 2.0}.get(adaptation.name, 1.0)
     training = passes * trained * architecture.tokens_read(history, candidates, length)
     # Where items are encoded alone, evaluation encodes each once, which is little beside training.
     alone = architecture.item_vectors == "all"

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from tastelab.config import RunConfig, digest, replace_at, to_dict
 
 SIZES = ("smoke", "default", "paper")
+IMPORTED_AS = "_tastelab_experiment_"
+"""How the module names begin under which experiment files are imported for what they declare."""
 
 
 class Suggest(Protocol):

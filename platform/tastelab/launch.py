@@ -11,7 +11,7 @@ import click
 
 from tastelab.cluster.settings import prepare_environment
 from tastelab.config import ClusterConfig
-from tastelab.experiment import Experiment, Size
+from tastelab.experiment import IMPORTED_AS, Experiment, Size, Variants
 
 if TYPE_CHECKING:
     from tastelab.results.plots import Plot
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def run(experiment: Experiment, tables: Sequence[Table] = (), plots: Sequence[Plot] = ()) -> None:
-    """Run an experiment file: read the command line, do what is not done yet, write tables and figures."""
+    """Run an experiment file: read the command line, do what is not done yet, write tables and figures.
+
+    Nothing happens where the file is imported for what it declares, even without a guard around the call.
+    """
+    if str(sys._getframe(1).f_globals.get("__name__")).startswith(IMPORTED_AS):
+        return
     command(experiment, tables, plots)()
 
 
@@ -108,15 +113,16 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _options(experiment: Experiment) -> list[Decorator]:
-    place, default = ClusterConfig(), experiment.size("default")
-    trials, seeds, sizes = default.trials, len(default.seeds), experiment.sizes
+    place, sizes = ClusterConfig(), experiment.sizes
+    grid, no_words = not experiment.search, not _reads_words(experiment)
+    seeds, data, encoder, trials = (_by_size(sizes, of) for of in (_num_seeds, _dataset, _encoder, _num_trials))
     return [
         click.option("--dry-run", is_flag=True, help="Print the plan: cells, batches, resources, cost. Run nothing."),
         click.option("--smoke", is_flag=True, help="About a minute on tiny data, to see that everything works."),
-        click.option("--paper", is_flag=True, help="The source's own configuration; needs GPUs."),
-        click.option("--data", help="Name, prepared folder or raw folder of a data set.  [default: synthetic]"),
-        click.option("--encoder", help="Folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
-        click.option("--trials", type=int, help=f"Trials of the search, in all.  [default: {trials}]"),
+        click.option("--paper", is_flag=True, help="The source's own configuration, for GPUs: --gpus-per-worker 1."),
+        click.option("--data", help=f"Name, prepared folder or raw folder of a data set.  [default: {data}]"),
+        click.option("--encoder", help=f"Folder, packaged name or hub id.  [default: {encoder}]"),
+        click.option("--trials", type=int, help=f"Trials of the search, in all.  [default: {trials}]", hidden=grid),
         click.option("--seeds", type=int, help=f"Seeds of each row's final runs.  [default: {seeds}]"),
         click.option("--train-impressions", type=int, help="Cap on training impressions.  [default: by the size]"),
         click.option(
@@ -132,8 +138,9 @@ def _options(experiment: Experiment) -> list[Decorator]:
             "--glove",
             type=click.Path(path_type=Path),
             help="Word vectors for NRMS, one word a line.  [default: random]",
+            hidden=no_words,
         ),
-        click.option("--storage", help="Database URL of the study.  [default: a journal file in --home]"),
+        click.option("--storage", help="Database URL of the study.  [default: a journal file in --home]", hidden=grid),
         click.option(
             "--home",
             type=click.Path(path_type=Path),
@@ -143,6 +150,35 @@ def _options(experiment: Experiment) -> list[Decorator]:
         ),
         click.option("--reports", type=click.Path(path_type=Path), default=place.reports, help="Records and tables."),
     ]
+
+
+def _by_size(sizes: Mapping[str, Size], of: Callable[[Size], object]) -> str:
+    """Say what an option is by default, and at each size where it is something else."""
+    usual = of(sizes["default"])
+    others = [f"{value} at --{name}" for name, size in sizes.items() if (value := of(size)) != usual]
+    return ", ".join([str(usual), *others])
+
+
+def _num_seeds(size: Size) -> int:
+    return len(size.seeds)
+
+
+def _num_trials(size: Size) -> int:
+    return size.trials
+
+
+def _dataset(size: Size) -> str:
+    return size.dataset
+
+
+def _encoder(size: Size) -> str:
+    return size.encoder
+
+
+def _reads_words(experiment: Experiment) -> bool:
+    """Tell whether a row reads words of its own, which pretrained vectors can start."""
+    rows = experiment.rows.values.values() if isinstance(experiment.rows, Variants) else ()
+    return any(getattr(value, "tokens", None) == "words" for row in rows for value in row.values())
 
 
 def _workers(sizes: Mapping[str, Size]) -> str:

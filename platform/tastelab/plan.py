@@ -101,7 +101,7 @@ def _cells(outlook: Outlook) -> list[str]:
         f"Encoder  {outlook.encoder}",
         f"Search   {searched}",
         f"Cells    {len(rows)} rows × {len(outlook.seeds)} seeds = {len(rows) * len(outlook.seeds)} final runs: "
-        + ", ".join(rows),
+        + "; ".join(rows),
         f"Baselines {', '.join(experiment.baselines)}",
     ]
 
@@ -133,7 +133,7 @@ def _distinct_batches(outlook: Outlook) -> list[tuple[str, RunConfig]]:
         config = point.config
         key = (config.optim.global_batch, config.optim.epochs, config.data.train_impressions)
         found.setdefault(key, ([], config))[0].append(point.labels[outlook.experiment.group])
-    return [("" if len(found) == 1 else f"{', '.join(labels)}: ", config) for labels, config in found.values()]
+    return [("" if len(found) == 1 else f"{'; '.join(labels)}: ", config) for labels, config in found.values()]
 
 
 def _resources(outlook: Outlook) -> list[str]:
@@ -163,7 +163,7 @@ def _cost(outlook: Outlook) -> list[str]:
         (point.labels[outlook.experiment.group], estimate(point.config, outlook.num_train, outlook.num_reported))
         for point in outlook.experiment.grid(outlook.base)
     ]
-    per_row = ", ".join(f"{label} {cost.petaflops:,.3g}" for label, cost in found if cost)
+    per_row = "; ".join(f"{label} {cost.petaflops:,.3g}" for label, cost in found if cost)
     total = total_petaflops([cost for _, cost in found], len(outlook.seeds), outlook.trials)
     if not per_row:
         return [f"Cost     {runs} runs; none of this size is recorded here yet, so their time is not known"]

@@ -15,6 +15,7 @@ from ray import cloudpickle
 
 from tastelab.cluster import session
 from tastelab.cluster.trainer import RunFailed, fit
+from tastelab.config import Pooling
 from tastelab.data.tables import PreparedData
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
@@ -34,8 +35,12 @@ CUT = 5
 
 @pytest.fixture(scope="module")
 def make(make_job: MakeJob) -> MakeJob:
-    """Function that describes a run of two workers that fits beside Ray Data on two CPUs."""
-    return partial(make_job, {"evaluation.validations": 4}, workers=2, cpus_per_worker=0.4)
+    """Function that describes a run of two workers that fits beside Ray Data on two CPUs.
+
+    Mean pooling: scores of items of one text then tie to the last bit, whatever computes them.
+    """
+    values = {"evaluation.validations": 4, "model.pooling": Pooling.named("mean")}
+    return partial(make_job, values, workers=2, cpus_per_worker=0.4)
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,9 @@ def test_a_test_is_made_once_and_again_when_a_row_shows_other_runs(stage: Stage,
     for label in ("first", "second"):
         finish(label, 0, values(len(label)))
     (before,) = compared(stage)
-    assert compared(stage) == [before]
+    lines = (stage.store.folder / "pairs.jsonl").read_bytes()
+    compare(stage)
+    assert (stage.store.folder / "pairs.jsonl").read_bytes() == lines
     finish("second", 1, values(5))
     found = compared(stage)
     assert [len(r["comparison"]["runs"]) for r in found] == [1, 2]
@@ -147,14 +149,18 @@ def test_nothing_is_tested_while_the_first_row_is_open_or_failed(stage: Stage, f
 
 
 def test_records_of_other_data_and_other_sizes_stay_out(stage: Stage, finish: Finish) -> None:
-    finish("first", 0, values(0), data={"name": "tiny", "fingerprint": "elsewhere"}, run_id="a" * 12)
+    elsewhere = {"name": "tiny", "fingerprint": "elsewhere"}
+    finish("first", 0, values(0), data=elsewhere, run_id="a" * 12)
     finish("second", 0, values(1))
     assert compared(stage) == []
     finish("first", 0, values(0), size="smoke", run_id="b" * 12)
     assert compared(stage) == []
-    finish("first", 0, values(0))
+    run_id = finish("first", 0, values(0))
+    for label in ("first", "second"):  # the last that was measured, but not what this launch is about
+        finish(label, 0, values(3), data=elsewhere, run_id=label * 2)
     (record,) = compared(stage)
     assert record["data"] == {"name": "tiny", "fingerprint": stage.data.fingerprint}
+    assert record["comparison"]["against_runs"] == [run_id]
 
 
 def test_two_rows_of_one_run_differ_by_nothing(stage: Stage, finish: Finish) -> None:

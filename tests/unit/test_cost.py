@@ -50,6 +50,16 @@ def test_passes_depend_on_what_is_trained(adaptation: str, passes: int) -> None:
     assert cost(made) == pytest.approx(petaflops(passes * TRAIN * (HISTORY + CANDIDATES) * LENGTH))
 
 
+@pytest.mark.parametrize(("share", "passes"), [(0.0, 3), (0.5, 2), (0.75, 1.5)])
+def test_frozen_layers_are_passed_forward_only(share: float, passes: float) -> None:
+    made = config("bi_encoder", model__adaptation=Adaptation.named("full", frozen_layers_share=share))
+    assert cost(made) == pytest.approx(petaflops(passes * TRAIN * (HISTORY + CANDIDATES) * LENGTH))
+
+
+def test_id_sas_reads_no_text_in_its_steps() -> None:
+    assert cost(config("id_sas", model__adaptation=Adaptation.named("frozen"))) == 0.0
+
+
 def test_a_cross_encoder_reads_the_history_again_for_every_candidate() -> None:
     training = 3 * TRAIN * CANDIDATES * (HISTORY + 1) * LENGTH
     scoring = REPORTED * SHOWN * (HISTORY + 1) * LENGTH

@@ -87,7 +87,7 @@ def check_plan(plan: str, experiment: Experiment, size: str, num_train: int) -> 
     chosen = experiment.size(size)
     rows = experiment.at(chosen).rows.values
     cells = len(rows) * len(chosen.seeds)
-    assert f"Cells    {len(rows)} rows × {len(chosen.seeds)} seeds = {cells} final runs: {', '.join(rows)}\n" in plan
+    assert f"Cells    {len(rows)} rows × {len(chosen.seeds)} seeds = {cells} final runs: {'; '.join(rows)}\n" in plan
     trials = max(chosen.trials, len(rows)) if experiment.search else 0
     assert (f"{trials} trials over " if experiment.search else "no search") in plan
     assert f"Cost     {trials + cells} runs" in plan
@@ -168,5 +168,5 @@ def test_a_row_that_batches_in_another_way_has_a_line_of_its_own(plan_of: Callab
     lines = [line for line in plan.splitlines() if line.startswith("Batch")]
     assert len(lines) == 2
     assert lines[1].startswith("Batch    ID-SAS BCE: 64 impressions = 2 workers × 1 micro-steps × 32;")
-    assert "NRMS, Bi-Encoder BCE" in lines[0]
+    assert "NRMS; Bi-Encoder BCE" in lines[0]
     assert "ID-SAS" not in lines[0]

@@ -60,6 +60,13 @@ def encode_items(
     Returns:
         The items in the order of `items`, the same on every worker.
     """
+    asked, first = items, np.arange(len(items))
+    copies = first
+    if not ranker.has_item_table:  # equal texts get one vector, so that their scores tie to the last bit
+        first, copies = distinct_texts(store, items)
+        items = items[first]
+        if wanted is not None:
+            wanted = np.bincount(copies, weights=wanted, minlength=len(first)) > 0
     by_length = np.argsort(-store.lengths[items], kind="stable")
     order = np.concatenate([by_length[r :: world_size()] for r in range(world_size())])
     mine = by_length[rank() :: world_size()]
@@ -73,7 +80,21 @@ def encode_items(
             parts.append(ranker.represent(ids_U, tokens_UT, mask_UT, wanted_U))
     place = torch.empty(len(order), dtype=torch.int64)
     place[torch.from_numpy(order)] = torch.arange(len(order))
-    return _gathered(Items.concatenate(parts), store, items[order], device).select(place.to(device))
+    found = _gathered(Items.concatenate(parts), store, items[order], device)
+    found = found.select(place[torch.from_numpy(copies)].to(device))
+    return dataclasses.replace(found, ids_U=torch.from_numpy(asked).to(device))
+
+
+def distinct_texts(store: TokenStore, items: Ints) -> tuple[Ints, Ints]:
+    """Find items of one text: positions of the first of each text, and for every item the place of its text in them."""
+    tokens_UT, mask_UT = store.gather(items)
+    tokens_UT = np.where(mask_UT, tokens_UT + 1, 0).astype(np.uint64)
+    multipliers_T = np.random.default_rng(0).integers(1, 2**63, tokens_UT.shape[1], dtype=np.uint64)
+    hashes_U = (tokens_UT * multipliers_T).sum(axis=1, dtype=np.uint64)
+    _, first, copies = np.unique(hashes_U, return_index=True, return_inverse=True)
+    if (tokens_UT[first[copies]] != tokens_UT).any():  # two texts of one hash: encode all
+        return np.arange(len(items)), np.arange(len(items))
+    return first, copies
 
 
 def _gathered(local: Items, store: TokenStore, items: Ints, device: torch.device) -> Items:

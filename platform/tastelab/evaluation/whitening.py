@@ -6,8 +6,10 @@ Shape letters: N items, D width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -36,6 +38,15 @@ class Whitening:
     def unnormalised(self, vectors: Tensor) -> Tensor:
         """Return `(x - mean) @ matrix`, whose covariance over the fitted vectors is about the identity."""
         return (vectors - self.mean_D.to(vectors)) @ self.matrix_DD.to(vectors)
+
+    def save(self, file: Path) -> None:
+        """Write the transform as safetensors."""
+        save_file({"mean_D": self.mean_D.cpu().contiguous(), "matrix_DD": self.matrix_DD.cpu().contiguous()}, file)
+
+    @staticmethod
+    def load(file: Path, device: torch.device | str = "cpu") -> Whitening:
+        """Read what `save` wrote."""
+        return Whitening(**{name: value.to(device) for name, value in load_file(file).items()})
 
 
 def fit_whitening(vectors_ND: Tensor, shrinkage: float | None = None) -> Whitening:

@@ -37,6 +37,10 @@ class IDSAS(RankerArchitecture):
                 "set it to 'frozen'."
             )
 
+    def tokens_read(self, history: int, candidates: int, length: int) -> int:
+        """Count none: the text of an item is read once a run, not once an impression."""
+        return 0
+
     def build(self, config: ModelConfig, resources: Resources) -> Ranker:
         """Load the frozen encoder, lay out the table, and add pooling and scorer."""
         self.check(config)

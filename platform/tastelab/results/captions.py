@@ -36,9 +36,10 @@ def notes(rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str 
     found += comparison_notes(rows)
     if any(row.mean("latency_ms.warm_1") is not None for row in rows):
         found.append(
-            "Latency is in milliseconds per impression; what can be computed of an item alone is kept between "
-            "requests, as a feed does."
+            "Latency is in milliseconds per impression, measured in the run on the machine named above; what can be "
+            "computed of an item alone is kept between requests, as a feed does (cold: nothing is kept but tokens)."
         )
+    found += _unlike_workers(rows)
     if any(row.trials for row in rows):
         found.append("Trials searched are the finished and the pruned ones.")
     if size == "smoke":
@@ -73,10 +74,32 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _unlike_workers(rows: Sequence[Row]) -> list[str]:
+    """Say which rows had another number of workers: they train the same, but cost differs with it."""
+    by_number: dict[str, list[str]] = {}
+    for row in rows:
+        if numbers := distinct([run for run in row.runs if not row.baseline], "hardware.workers"):
+            by_number.setdefault(" or ".join(map(str, numbers)), []).append(row.label)
+    if len(by_number) < 2 and not any(" or " in numbers for numbers in by_number):
+        return []
+    found = "; ".join(
+        f"{numbers} {'worker' if numbers == '1' else 'workers'}: {', '.join(labels)}"
+        for numbers, labels in by_number.items()
+    )
+    return [f"Time, impressions/s and memory are not comparable between runs of different numbers of workers: {found}."]
+
+
 def run_list(rows: Sequence[Row]) -> str:
     """Return the run ids behind each row, folded away."""
-    lines = [f"- {row.label}: " + ", ".join(f"`{run['run_id']}`" for run in row.runs) for row in rows if row.runs]
+    lines = [
+        f"- {_escaped(row.label)}: " + ", ".join(f"`{run['run_id']}`" for run in row.runs) for row in rows if row.runs
+    ]
     return "\n".join(["<details><summary>Runs</summary>", "", *lines, "", "</details>"]) if lines else ""
+
+
+def _escaped(label: str) -> str:
+    """Keep a leading `+` from becoming a list of its own."""
+    return f"\\{label}" if label.startswith(("+ ", "- ", "* ")) else label
 
 
 def _line(facts: Iterable[str]) -> str:

@@ -47,6 +47,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#2
 MARKERS = "osD^vP<>"
 
 COORDINATES = re.compile(r'(?<=[\s](?:d|x|y)=")[^"]*(?=")|(?<=translate\()[^)]*(?=\))')
+NO_BREAK = "\N{NO-BREAK SPACE}"
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
@@ -128,12 +129,21 @@ def explain(figure: Figure, handles: Sequence[Artist], bold: Collection[str] = (
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Wrap a text into as few lines as can be, of nearly one length; none begins with a separating dot."""
-    glued = text.replace(" · ", "\N{NO-BREAK SPACE}· ")
-    fewest = len(textwrap.wrap(glued, width, break_on_hyphens=False))
-    tries = (textwrap.wrap(glued, w, break_on_hyphens=False) for w in range(20, width + 1))
+    """Wrap a text into as few lines as can be, of nearly one length; none begins with a separating dot.
+
+    Lines break between the facts that dots separate, if that takes no line more.
+    """
+    glued = text.replace(" · ", f"{NO_BREAK}· ")
+    fewest = len(_lines(glued, width))
+    whole = f"{NO_BREAK}· ".join(fact.replace(" ", NO_BREAK) for fact in text.split(" · "))
+    fits = len(_lines(whole, width)) == fewest and all(len(word) <= width for word in whole.split(" "))
+    tries = (_lines(whole if fits else glued, w, not fits) for w in range(20, width + 1))
     lines = next(lines for lines in tries if len(lines) <= fewest)
-    return [line.replace("\N{NO-BREAK SPACE}", " ").removesuffix(" ·") for line in lines]
+    return [line.replace(NO_BREAK, " ").removesuffix(" ·") for line in lines]
+
+
+def _lines(text: str, width: int, break_words: bool = True) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=break_words)
 
 
 def _hundredths(number: re.Match[str]) -> str:

@@ -116,7 +116,8 @@ def legend(shown: Sequence[Panel]) -> list[str]:
     if any(panel.published_metrics for panel in shown):
         notes.append(
             "*Italic: published in [A], not measured here*, with its own encoder (gte-modernbert-base unless the row "
-            "names one), hardware and data. Where these differ from ours, compare the order of rows, not their values."
+            "names one), hardware and data. Where these differ from ours, compare the order of rows, not their values. "
+            "[A]: Writeup on universal recommenders involving Microsoft News Dataset and others."
         )
     remarks = {f"{row.label}: {row.note}." for panel in shown for row in _published_in(panel) if row.note}
     return notes + sorted(remarks)

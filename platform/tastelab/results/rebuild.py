@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from tastelab.experiment import Experiment
+from tastelab.experiment import IMPORTED_AS, Experiment
 from tastelab.results.index import write_index
 from tastelab.results.page.chapters import Chapter
 from tastelab.results.page.document import write_page
@@ -29,6 +29,8 @@ from tastelab.results.tables import write_table, write_text
 
 GENERATED = ("README.md", "index.html", "tables/*.md", "tables/*.csv", "figures/*.svg")
 """What of a reports folder is made from records, as glob patterns; what else lies there is not looked at."""
+
+ASSIGNS = re.compile(r"^experiment\b[^=\n]*=(?!=)", re.MULTILINE)
 
 DRAWN = ("figures/", "index.html")
 """What holds figures, whose bytes hang on the version of matplotlib."""
@@ -106,19 +108,27 @@ def _files(number: int) -> str:
 def refresh_page(reports: Path, experiments: Path) -> Path:
     """Write `index.html` anew from the records and the figures as they lie there; return its path.
 
+    A launch calls it for the folder of its file, whatever else lies there: only files that assign `experiment` are
+    imported.
+
     Raises:
         ValueError: As `rebuild`.
     """
-    return write_page(load_chapters(experiments), reports)
+    declaring = [path for path in sorted(experiments.glob("*.py")) if _assigns_experiment(path)]
+    return write_page(load_chapters(experiments, declaring), reports)
 
 
-def load_chapters(experiments: Path) -> list[Chapter]:
+def load_chapters(experiments: Path, paths: Sequence[Path] | None = None) -> list[Chapter]:
     """Import every file of a folder that declares an `experiment`, in the order of the tables of [A] that they fill.
+
+    Args:
+        experiments: The folder.
+        paths: The files of it that are imported; None takes all.
 
     Raises:
         ValueError: There is none, one cannot be imported, or two make the same table or figure.
     """
-    paths = sorted(experiments.glob("*.py"))
+    paths = sorted(experiments.glob("*.py")) if paths is None else paths
     with _importable(experiments):
         found = [chapter for path in paths if (chapter := _declared(path)) is not None]
     if not found:
@@ -154,6 +164,10 @@ def _generated(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in paths}
 
 
+def _assigns_experiment(path: Path) -> bool:
+    return ASSIGNS.search(path.read_text(encoding="utf-8", errors="replace")) is not None
+
+
 def _declared(path: Path) -> Chapter | None:
     module = _import(path)
     experiment = getattr(module, "experiment", None)
@@ -164,8 +178,8 @@ def _declared(path: Path) -> Chapter | None:
 
 
 def _import(path: Path) -> ModuleType:
-    """Import a file under a name that is not `__main__`, so that it declares and does not run."""
-    name = f"_tastelab_experiment_{path.stem}"
+    """Import a file under a name that is not `__main__` and that `launch.run` knows: it declares and does not run."""
+    name = f"{IMPORTED_AS}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

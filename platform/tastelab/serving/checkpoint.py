@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tastelab.config import RunConfig, from_dict
 from tastelab.data.words import load_words
+from tastelab.evaluation.whitening import Whitening
 from tastelab.modeling.encoders import EncoderSource, encoder_fingerprint, find_encoder, load_tokenizer
 from tastelab.modeling.ranker import Ranker, Resources, build_ranker, load_trainable_state
 
@@ -35,6 +36,8 @@ class Trained:
     encoder_fingerprint: str
     about: dict[str, Any]
     """Everything that the checkpoint says of its run."""
+    whitening: Whitening | None = None
+    """Transform of item vectors before they are scored, where the run was evaluated with one."""
 
 
 def open_checkpoint(folder: str | Path, encoder: str | None = None, device: str | torch.device = "cpu") -> Trained:
@@ -62,11 +65,13 @@ def open_checkpoint(folder: str | Path, encoder: str | None = None, device: str 
             f"{about['encoder']['fingerprint']}, and {source.path} has {fingerprint}: "
             "pass the encoder it was trained with."
         )
-    resources = Resources(source.path, num_items=int(about.get("data", {}).get("num_items", 0)))
+    # Here each item is encoded once: what frozen layers gave would be kept for nothing.
+    resources = Resources(source.path, num_items=int(about.get("data", {}).get("num_items", 0)), reuse_mb=0)
     ranker = build_ranker(config.model, resources, config.seed)
     load_trainable_state(ranker, _read_state(folder))
     tokenizer = load_words(folder) if words else load_tokenizer(source.path)
-    return Trained(ranker.to(device).eval(), tokenizer, config, source, fingerprint, about)
+    whitening = _read_whitening(folder, device) if config.evaluation.whitening else None
+    return Trained(ranker.to(device).eval(), tokenizer, config, source, fingerprint, about, whitening)
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
@@ -82,6 +87,15 @@ def _read_about(folder: Path) -> dict[str, Any]:
             f"{folder / 'config.json'} does not describe a run: pass a checkpoint that tastelab wrote."
         ) from error
     return dict(about)
+
+
+def _read_whitening(folder: Path, device: str | torch.device) -> Whitening:
+    if not (file := folder / "whitening.safetensors").is_file():
+        raise ValueError(
+            f"The run of {folder} was evaluated on whitened vectors, and {file.name} is not there: pass the checkpoint "
+            "that the finished run left."
+        )
+    return Whitening.load(file, device)
 
 
 def _read_state(folder: Path) -> dict[str, torch.Tensor]:

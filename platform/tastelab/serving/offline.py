@@ -14,8 +14,9 @@ from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import TokenStore, build_store, check_features, store_path
 from tastelab.evaluation.evaluate import Evaluation, evaluate, no_labels, score_split
 from tastelab.evaluation.submission import check_place, write_submission
+from tastelab.evaluation.whitening import Whitening
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
-from tastelab.modeling.ranker import Ranker, build_ranker
+from tastelab.modeling.ranker import Ranker, Resources, build_ranker
 from tastelab.serving.checkpoint import Trained, open_checkpoint
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -46,6 +47,7 @@ class Ready:
     store: TokenStore
     max_history: int
     device: torch.device
+    whitening: Whitening | None = None
 
 
 def prepare(request: Request, labelled: bool = False) -> Ready:
@@ -73,13 +75,14 @@ def prepare(request: Request, labelled: bool = False) -> Ready:
         ranker, reads, tokenizer = trained.ranker, trained.config.data, trained.tokenizer
         fingerprint = trained.encoder_fingerprint
     else:
-        ranker = build_ranker(frozen_model(source.label), source.path).to(device).eval()
+        ranker = build_ranker(frozen_model(source.label), Resources(source.path, reuse_mb=0)).to(device).eval()
         reads, tokenizer = DataConfig(), load_tokenizer(source.path)
         fingerprint = encoder_fingerprint(source.path)
     features = request.features or reads.features
     path = store_path(data, features, reads.max_tokens, source.label, fingerprint)
     store = build_store(data, features, reads.max_tokens, path, tokenizer)
-    return Ready(ranker, data, store, request.max_history or reads.max_history, device)
+    whitening = trained.whitening if trained else None
+    return Ready(ranker, data, store, request.max_history or reads.max_history, device, whitening)
 
 
 def _check_items(trained: Trained, data: PreparedData) -> None:
@@ -111,6 +114,7 @@ def evaluate_split(request: Request) -> Evaluation:
         ties=request.ties,
         device=ready.device,
         precision=request.precision,
+        whitening=ready.whitening,
     )
 
 
@@ -119,7 +123,14 @@ def submit_split(request: Request, output: Path) -> int:
     check_place(output)
     ready = prepare(request)
     scored = score_split(
-        ready.ranker, ready.data, ready.store, request.split, None, ready.max_history, ready.device, request.precision
+        ready.ranker,
+        ready.data,
+        ready.store,
+        request.split,
+        max_history=ready.max_history,
+        device=ready.device,
+        precision=request.precision,
+        whitening=ready.whitening,
     )
     names = ready.data.impressions(request.split, ["impression_id"])["impression_id"]
     write_submission(output, names.to_pylist(), scored.scores, scored.offsets)

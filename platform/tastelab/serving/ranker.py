@@ -22,7 +22,7 @@ from tastelab.serving.vectors import ItemCache
 GAMMA = 0.5
 """How much a dislike weighs against a like (methods.md §8), unless set: nothing in training has fixed it."""
 CACHE_ITEMS = 65_536
-"""Items kept: 100 MB of vectors at width 384."""
+"""Items kept: 100 MB of vectors at width 384; ColBERT keeps one a token, about 1.5 GB of short titles."""
 
 Item = str | Mapping[str, Any] | Any
 """A text; or a mapping or dataclass with text features (title, abstract, …), joined as in training."""
@@ -105,6 +105,8 @@ class TasteRanker:
         texts = list(dict.fromkeys([*shown, *likes, *dislikes]))
         place = {text: row for row, text in enumerate(texts)}
         items = self.items.fetch(texts, set(shown))
+        if self.trained.whitening is not None and items.vectors_UD is not None:
+            items = dataclasses.replace(items, vectors_UD=self.trained.whitening(items.vectors_UD))
         candidates_C = [place[text] for text in shown]
         scores_C = self._score(items, [place[text] for text in likes], candidates_C)
         if dislikes:

@@ -3,6 +3,7 @@
 model.safetensors      what was trained (adapters, or the whole encoder when it was fine-tuned in full)
 config.json            run configuration, run id, fingerprints of data and encoder, step
 optimizer.safetensors  AdamW's moments; absent from the checkpoint that a finished run leaves behind
+whitening.safetensors  the transform of item vectors, where the run was evaluated with one
 tokenizer.json         the vocabulary, where words come with the data and not with an encoder
 """
 

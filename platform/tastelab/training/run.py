@@ -43,7 +43,8 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     """
     start = time.perf_counter()
     config, data, store = job.config, job.open_data(), open_store(job.store_path)
-    resources = Resources(job.encoder_path, job.cluster.token_budget, data.num_items, job.cluster.reuse_mb)
+    reuse_mb = job.cluster.reuse_mb if config.optim.epochs else 0  # untrained, an item is encoded once or twice
+    resources = Resources(job.encoder_path, job.cluster.token_budget, data.num_items, reuse_mb)
     ranker = build_ranker(config.model, resources, config.seed)
     module = TrainingModule(ranker, config.objective, job.contrast_size).to(session.device)
     fitting, validation = fitting_and_validation(data, config.data)
@@ -65,8 +66,9 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     split, rows = job.evaluation_rows(data)
     seen = last[0] if last and config.evaluation.split == "validation" else None
     final = seen if seen is not None and len(seen.rows) == len(rows) else tools.measure(split, rows)
+    whitening = tools.whitening() if job.keep else None
     if job.keep and rank() == 0:
-        _keep(job, module, final, int(cost.get("steps", 0)))
+        _keep(job, module, final, int(cost.get("steps", 0)), whitening)
     rate = cost.get("perf/impressions_per_s_per_worker", 0.0) * world_size()
     return final.as_json() | {
         "params_trained": num_trainable(ranker) if config.optim.epochs else 0,
@@ -105,7 +107,7 @@ class Tools:
             ties=chosen.ties,
             device=self.device,
             precision=config.optim.precision,
-            whitening=self._whitening() if chosen.whitening else None,
+            whitening=self.whitening(),
         )
 
     def health(self, rows: Ints) -> Scalars:
@@ -135,9 +137,15 @@ class Tools:
             self.job.config.optim.precision,
         )
 
-    def _whitening(self) -> Whitening:
+    def whitening(self) -> Whitening | None:
+        """Fit the whitening of the training items' vectors as they stand, if it is asked for; every rank calls it."""
+        if not self.job.config.evaluation.whitening:
+            return None
         items = items_of(self.data, "train", self.fitting, self.job.config.data.max_history)
+        was_training = self.ranker.training
+        self.ranker.eval()
         found = encode_items(self.ranker, self.store, items, self.device, self.job.config.optim.precision)
+        self.ranker.train(was_training)
         assert found.vectors_UD is not None
         return fit_whitening(found.vectors_UD)
 
@@ -159,8 +167,10 @@ def peak_memory_mb(device: torch.device) -> float:
     return float("nan")
 
 
-def _keep(job: Job, module: TrainingModule, final: Evaluation, step: int) -> None:
+def _keep(job: Job, module: TrainingModule, final: Evaluation, step: int, whitening: Whitening | None) -> None:
     save_checkpoint(module, job.about(), step, None, job.folder / "checkpoint", job.tokenizer)
+    if whitening is not None:
+        whitening.save(job.folder / "checkpoint" / "whitening.safetensors")
     partial_file = job.folder / ".impressions.partial.npz"
     np.savez_compressed(partial_file, rows=final.rows, **final.values)  # type: ignore[arg-type]
     partial_file.rename(job.folder / "impressions.npz")

@@ -15,7 +15,7 @@ from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import TokenStore, open_store
 from tastelab.evaluation import encode
 from tastelab.evaluation import evaluate as module
-from tastelab.evaluation.encode import autocast, encode_items
+from tastelab.evaluation.encode import autocast, distinct_texts, encode_items
 from tastelab.evaluation.evaluate import Scored, evaluate, score_split
 from tastelab.modeling.ranker import Ranker, build_ranker
 from tastelab.training.job import Job
@@ -224,3 +224,15 @@ def test_a_split_without_labels_is_refused(made: Made) -> None:
 def test_an_unknown_precision_lists_the_known() -> None:
     with pytest.raises(ValueError, match="Unknown precision 'fp16': choose auto, bf16 or fp32"):
         autocast("fp16", torch.device("cpu"))
+
+
+def test_items_of_one_text_have_one_vector_to_the_last_bit(made: Made) -> None:
+    ranker, data, store = made
+    texts = [tuple(store.tokens[start:stop]) for start, stop in pairwise(store.offsets)]
+    items = np.arange(data.num_items)
+    first, copies = distinct_texts(store, items)
+    assert len(first) == len(set(texts)) < data.num_items
+    assert [texts[i] for i in first[copies]] == texts
+    vectors_UD = encode_items(ranker, store, items, torch.device("cpu"), "fp32").vectors_UD
+    for item, text in enumerate(texts):
+        assert torch.equal(vectors_UD[item], vectors_UD[texts.index(text)])

@@ -180,6 +180,21 @@ def test_the_page_alone_can_be_refreshed(reports: Path, experiments: Path) -> No
     assert refresh_page(reports, experiments).read_bytes() == whole
 
 
+def test_a_file_that_calls_run_without_a_guard_declares_all_the_same(reports: Path, experiments: Path) -> None:
+    file = experiments / "lora_rank_sweep.py"
+    file.write_text(file.read_text().replace('if __name__ == "__main__":\n    run', "run"))
+    assert "\nrun(" in file.read_text()
+    assert [chapter.name for chapter in load_chapters(experiments)] == ["lora_rank_sweep"]
+
+
+def test_a_launch_imports_no_file_that_declares_nothing(reports: Path, experiments: Path) -> None:
+    rebuild(reports, experiments)
+    (experiments / "backup.py").write_text("experiment == 3\nraise SystemExit('a script that does things')\n")
+    assert refresh_page(reports, experiments).is_file()
+    with pytest.raises(ValueError, match=r"backup\.py cannot be imported"):
+        load_chapters(experiments)
+
+
 def test_a_report_needs_no_ray(reports: Path, experiments: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tastelab.results.rebuild import rebuild; "

@@ -10,6 +10,8 @@ import pytest
 
 from tastelab.config import Adaptation, Architecture, Pooling
 from tastelab.data.tables import DatasetWriter, PreparedData, open_prepared
+from tastelab.modeling.ranker import Ranker, build_ranker
+from tastelab.modeling.text_encoder import TextEncoder
 from tastelab.serving.offline import Request, evaluate_split, prepare
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
@@ -73,3 +75,20 @@ def test_a_table_of_items_is_refused_on_other_data(
         f"The checkpoint has trained vectors of the items of tiny ({tiny_data.fingerprint}), and 'other' is "
         f"{other_data.fingerprint}: pass the data that it was trained on, or rank texts with `tastelab rank`."
     )
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_no_token_vectors_outlive_a_single_pass(
+    trained: Callable[[str], tuple[Job, dict[str, Any]]], kept: bool, tiny_data: PreparedData, tiny_bert: Path
+) -> None:
+    """Each item is encoded once, so the outputs of frozen layers, a vector per token, would be kept for nothing."""
+    job, _ = trained("bi_encoder")
+
+    def keeps(ranker: Ranker) -> bool:
+        (encoder,) = (part for part in ranker.modules() if isinstance(part, TextEncoder))
+        return encoder._layers is not None
+
+    assert keeps(build_ranker(job.config.model, str(tiny_bert))), "this encoder could keep them"
+    checkpoint = job.folder / "checkpoint" if kept else None
+    ready = prepare(Request(str(tiny_data.path), job.cluster.home, checkpoint, str(tiny_bert)))
+    assert not keeps(ready.ranker)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from tastelab.config import Adaptation, Architecture, Pooling, Scorer
+from tastelab.config import Adaptation, Architecture, Pooling, Scorer, replace_at
 from tastelab.data.tokens import build_store, open_store
 from tastelab.data.words import load_words, prepare_words
 from tastelab.evaluation.evaluate import score_split
 from tastelab.modeling.items import Items, Slots
 from tastelab.modeling.ranker import Ranker, Resources, build_ranker, load_trainable_state, trainable_state
 from tastelab.schema import Batch
+from tastelab.serving.offline import Request, evaluate_split
 from tastelab.serving.ranker import TasteRanker, load
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
@@ -250,3 +251,24 @@ def test_a_checkpoint_of_another_architecture_is_refused(jobs: Jobs) -> None:
     for name in ("cross_encoder", "id_sas", "nrms"):
         with pytest.raises(ValueError, match=r"The checkpoint does not fit the model: .* parameters differ"):
             load_trainable_state(moved(jobs["half_cross_encoder"]), states[name])
+
+
+def test_a_whitened_run_serves_and_evaluates_as_it_was_measured(job_of: Callable[..., Job], tiny_bert: Path) -> None:
+    job = job_of("bi_encoder")
+    changes = {"model.scorer": Scorer.named("cosine"), "evaluation.whitening": True, "evaluation.split": "dev"}
+    config = replace_at(job.config, changes)
+    job = dataclasses.replace(job, config=config, run_id="whitened")
+    result = run(job, LocalSession(job))
+    checkpoint = job.folder / "checkpoint"
+    request = Request(str(job.data_path), job.cluster.home, checkpoint, str(tiny_bert), precision="fp32")
+    again = evaluate_split(request)
+    assert again.metrics["auc"]["mean"] == pytest.approx(result["metrics"]["auc"]["mean"], abs=1e-6)
+    ranker = load(checkpoint, str(tiny_bert))
+    vectors_UD = ranker.items.fetch(["abc", "de", "fg"], {"fg"}).vectors_UD
+    white_UD = ranker.trained.whitening(vectors_UD)
+    user_D = torch.nn.functional.normalize(white_UD[:2].mean(dim=0), dim=-1)
+    assert ranker.rank(["abc", "de"], ["fg"])[0].score == pytest.approx(float(user_D @ white_UD[2]), abs=1e-5)
+    assert not torch.allclose(white_UD, vectors_UD, atol=1e-2)
+    (checkpoint / "whitening.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"evaluated on whitened vectors, and whitening\.safetensors is not there"):
+        load(checkpoint, str(tiny_bert))

@@ -158,6 +158,20 @@ def test_whitening_is_fitted_on_the_items_of_training(make_job: MakeJob) -> None
     assert result["metrics"]["auc"]["mean"] != pytest.approx(plain["metrics"]["auc"]["mean"], abs=2e-3)
 
 
+def test_whitening_is_fitted_without_dropout(make_job: MakeJob) -> None:
+    """A validation in the midst of training fits the vectors that it scores, and leaves the mode as it was."""
+    job = make_job({"model.encoder.dropout": 0.5, "evaluation.whitening": True})
+    ranker = build_ranker(job.config.model, job.encoder_path).train()
+    store = open_store(job.store_path)
+    tools = Tools(job, ranker, job.open_data(), store, torch.device("cpu"), np.arange(5))
+    midst = tools.whitening()
+    assert ranker.training
+    ranker.eval()
+    alone = tools.whitening()
+    assert midst is not None and alone is not None
+    torch.testing.assert_close(midst.mean_D, alone.mean_D)
+
+
 def test_health_starts_before_training_and_is_measured_on_the_same_sample(make_job: MakeJob) -> None:
     job = make_job({**ONE_EPOCH, "evaluation.validations": 2, "evaluation.max_impressions": 5})
     session = LocalSession(job)

@@ -125,8 +125,9 @@ function compared(found) {
   const interval = typeof found.low === "number" ? ` [${number(found.low)}, ${number(found.high)}]` : "";
   const sign = found.difference > 0 ? "+" : "";
   return [h("h3", null, `Against ${found.against}`),
-    h("p", null, `${metricLabel(found.metric)} ${sign}${number(found.difference)}${interval}, p = ${short(found.p)} `
-      + `(${found.test}, ${grouped(found.n)} impressions, ${found.seeds} seed${found.seeds === 1 ? "" : "s"})`)];
+    h("p", null, `${metricLabel(found.metric)} ${sign}${number(found.difference)}${interval}, p = ${short(found.p)}, not corrected `
+      + `(${found.test}, ${grouped(found.n)} impressions, seed${[found.seeds].flat().length === 1 ? "" : "s"} `
+      + `${[found.seeds].flat().join(", ")})`)];
 }
 
 function described(run) {
@@ -143,7 +144,7 @@ function described(run) {
       `${grouped(counts.n_total)}, ${grouped(counts.n_scored)} scored, ${grouped(counts.n_empty_history)} without history`],
     ["Parameters trained", run.params_total ? `${grouped(run.params_trained)} of ${grouped(run.params_total)}` : null],
     ["Wall time", seconds(run.wall_time_s)],
-    ["Throughput", throughput && h("span", null, Object.entries(throughput).map(([k, v]) => `${grouped(v)} ${unit(k)}`).join(", "))],
+    ["Throughput", Object.keys(throughput || {}).length ? h("span", null, Object.entries(throughput).map(([k, v]) => `${grouped(v)} ${unit(k)}`).join(", ")) : null],
     ["Peak memory", run.peak_memory_mb ? `${grouped(Math.round(run.peak_memory_mb))} MB` : null],
     ["Latency, ms an impression", run.latency_ms && latency(run.latency_ms)],
     ["Hardware", machine.filter(Boolean).join(", ")],

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tastelab.results.captions import notes, run_list
+from tastelab.results.rows import make_rows
+
+Build = Callable[..., dict[str, Any]]
+
+
+def said(*records: dict[str, Any]) -> list[str]:
+    return [note for note in notes(make_rows(list(records)), [], "default") if " of workers: " in note]
+
+
+def test_rows_of_another_number_of_workers_are_named_because_their_cost_differs(run: Build) -> None:
+    two, one = run("final", "lora-2", 0.7), run("final", "lora-8", 0.7)
+    assert said(two, one) == [], "all have two"
+    one["hardware"] = {**one["hardware"], "workers": 1}
+    (note,) = said(two, one)
+    assert note == (
+        "Time, impressions/s and memory are not comparable between runs of different numbers of workers: "
+        f"2 workers: {two['label']}; 1 worker: {one['label']}."
+    )
+    seed = run("final", "lora-8", 0.71, 1)
+    (note,) = said(two, one, seed)
+    assert note.endswith(f"2 workers: {two['label']}; 1 or 2 workers: {one['label']}.")
+
+
+def test_a_label_that_begins_with_a_plus_is_no_list_of_its_own(run: Build) -> None:
+    plus = run("final", "+ LoRA only", 0.7, label="+ LoRA only")
+    assert f"- \\+ LoRA only: `{plus['run_id']}`" in run_list(make_rows([plus]))
