@@ -101,7 +101,7 @@ def test_the_plan_of_a_dry_run_names_cells_batches_steps_and_cost(options: Optio
         "ranks, size default: Which rank?\n",
         f"Data     tiny ({stage.data.fingerprint}), reported on dev",
         "7 trials over model.adaptation, objective.temperature",
-        "3 rows × 2 seeds = 6 final runs: full, LoRA r=2, LoRA r=4",
+        "3 rows × 2 seeds = 6 final runs: full; LoRA r=2; LoRA r=4",
         "16 impressions = 2 workers × 1 micro-steps × 8",
         "180 training impressions × 1 epochs = 12 steps\n",
         "20 validation impressions",
