@@ -92,7 +92,8 @@ def sentences(found: Differences, reports: Path, check: bool) -> list[str]:
     kinds = {"missing": found.missing, "differs": found.changed, "left over": found.left_over}
     done = kinds if check else dict(zip(("new", "rebuilt", "removed"), kinds.values(), strict=True))
     lines = [f"{word}: {reports / name}" for word, names in done.items() for name in names]
-    if found.changed and all(name.startswith(DRAWN) for name in found.changed):
+    drawn = any(name.endswith(".svg") for name in found.changed)
+    if drawn and all(name.startswith(DRAWN) for name in found.changed):
         lines.append(f"Only figures differ: compare matplotlib ({version('matplotlib')} here) with constraints.txt.")
     if check:
         return [*lines, f"{reports} is not what its records make ({_files(found.differing)}): run `tastelab report`."]
