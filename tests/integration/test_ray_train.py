@@ -15,7 +15,6 @@ from ray import cloudpickle
 
 from tastelab.cluster import session
 from tastelab.cluster.trainer import RunFailed, fit
-from tastelab.config import Pooling
 from tastelab.data.tables import PreparedData
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
@@ -37,9 +36,10 @@ CUT = 5
 def make(make_job: MakeJob) -> MakeJob:
     """Function that describes a run of two workers that fits beside Ray Data on two CPUs.
 
-    Mean pooling: scores of items of one text then tie to the last bit, whatever computes them.
+    Histories of one click: the mean of two that are both candidates is as near to the one as to the other, and the last
+    bit of a sum, which the number of workers may change, would decide between them.
     """
-    values = {"evaluation.validations": 4, "model.pooling": Pooling.named("mean")}
+    values = {"evaluation.validations": 4, "data.max_history": 1}
     return partial(make_job, values, workers=2, cpus_per_worker=0.4)
 
 
