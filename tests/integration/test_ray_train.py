@@ -103,9 +103,9 @@ def test_two_workers_have_the_trajectory_of_one_without_ray(
 
 
 def test_one_worker_on_ray_has_the_trajectory_of_two(
-    make_job: MakeJob, alone: tuple[LocalSession, dict[str, Any]], read_curve: ReadCurve
+    make: MakeJob, alone: tuple[LocalSession, dict[str, Any]], read_curve: ReadCurve
 ) -> None:
-    job = make_job({"evaluation.validations": 4}, workers=1, cpus_per_worker=0.9)
+    job = make(workers=1, cpus_per_worker=0.9)
     result = fit(job)
     local, expected = alone
     assert result["workers"] == 1
