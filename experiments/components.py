@@ -4,7 +4,7 @@ Varies  one thing at a time: LoRA for full fine-tuning, SASRec pooling, mix pool
         components (LoRA, mix pooling, redundancy).
 Fixed   bi-encoder, MINCE, title only, one epoch.
 Fills   reports/tables/components.md and the gradient norms of LoRA and full fine-tuning.
-Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: about two minutes; --paper: GPUs.
+Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

@@ -3,7 +3,7 @@
 Varies  the share of layers frozen from the lowest, 0 to 75 %, under full fine-tuning; LoRA beside it.
 Fixed   bi-encoder, MINCE, title only, one epoch; word embeddings frozen always.
 Fills   reports/tables/freezing.md and the gradient norms.
-Costs   default size: 10 minutes on 2 CPU cores; --smoke: about two minutes; --paper: GPUs.
+Costs   default size: 10 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

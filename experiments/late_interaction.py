@@ -4,7 +4,7 @@ Varies  the architecture: bi-encoder, half cross-encoder, ColBERT's late interac
 Fixed   MINCE (the cross-encoder: BCE, as in [A]), full fine-tuning, no additional components, title only, one epoch.
         On CPU those that read histories as one sequence train on fewer impressions; their rows say how many.
 Fills   reports/tables/late_interaction.md, with latency per impression at batch 1 and 64.
-Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: about two minutes; --paper: GPUs.
+Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

@@ -4,7 +4,7 @@ Varies  the loss: MINCE, margin, RankNet, BCE, InfoNCE, cosine embedding; and MI
         impressions ([A]'s batch 8 × 6: contrast_size 8 in a batch of 48; at default size 8 × 2).
 Fixed   bi-encoder, full fine-tuning, title only, one epoch.
 Fills   reports/tables/losses.md.
-Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: about two minutes; --paper: GPUs.
+Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

@@ -5,7 +5,7 @@ Varies  the system: NRMS with words of its own; the bi-encoder with BCE, InfoNCE
 Fixed   title only, one epoch, the encoder. The cross-encoder reads every history again for each candidate, so that on
         CPU it trains on fewer impressions; its row says how many.
 Fills   reports/tables/main_table.md.
-Costs   default size: about an hour for 3 seeds on 2 CPU cores; --smoke: about two minutes; --paper: MIND, GPUs.
+Costs   default size: about an hour for 3 seeds on 2 CPU cores; --smoke: a few minutes; --paper: MIND, GPUs.
 """
 
 from tastelab import presets

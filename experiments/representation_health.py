@@ -5,7 +5,7 @@ Varies  full fine-tuning, LoRA, uniformity as an auxiliary loss at two weights, 
 Fixed   bi-encoder, MINCE, title only, one epoch; health is measured on the same validation candidates all along,
         before whitening.
 Fills   reports/tables/representation_health.md and its figures.
-Costs   default size: 10 minutes on 2 CPU cores; --smoke: about two minutes; --paper: GPUs.
+Costs   default size: 10 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

@@ -3,7 +3,7 @@
 Varies  the weight decay of full fine-tuning, 1e-3 to 1e-1; LoRA beside it.
 Fixed   bi-encoder, MINCE, title only, one epoch.
 Fills   reports/tables/weight_decay.md and the gradient norms.
-Costs   default size: 8 minutes on 2 CPU cores; --smoke: about two minutes; --paper: GPUs.
+Costs   default size: 8 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets

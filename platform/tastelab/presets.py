@@ -124,7 +124,7 @@ SMALL = {
 
 
 def smoke(**chosen: Any) -> Size:
-    """About two minutes on 2 CPU cores: one worker a run, two side by side, 32 impressions; no quality."""
+    """A few minutes on 2 CPU cores: one worker a run, two side by side, 32 impressions; no quality."""
     overrides = {
         **SMALL,
         "data.train_impressions": 32,

@@ -87,7 +87,7 @@ class RankerArchitecture(Architecture):
     item_vectors: ClassVar[ItemVectors] = "all"
     """As `Ranker.item_vectors`, known before anything is loaded."""
     pools_items: ClassVar[bool] = True
-    """Whether the configuration's item pooling and scorer are used."""
+    """Whether the configuration's item pooling is used."""
 
     def build(self, config: ModelConfig, resources: Resources) -> Ranker:
         """Build the ranker on an encoder's folder or hub id."""

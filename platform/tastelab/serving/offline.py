@@ -88,7 +88,7 @@ def prepare(request: Request, labelled: bool = False) -> Ready:
 def _check_items(trained: Trained, data: PreparedData) -> None:
     """Refuse other items than those that a trained table of items has rows for."""
     about = trained.about.get("data", {})
-    if getattr(trained.ranker, "has_item_table", False) and about.get("fingerprint") != data.fingerprint:
+    if trained.ranker.has_item_table and about.get("fingerprint") != data.fingerprint:
         raise ValueError(
             f"The checkpoint has trained vectors of the items of {about.get('name')} ({about.get('fingerprint')}), and "
             f"'{data.name}' is {data.fingerprint}: pass the data that it was trained on, or rank texts with "
