@@ -6,8 +6,8 @@ Varies  the adaptation: full fine-tuning and LoRA of rank 2 to 32, each searched
 Fixed   bi-encoder, MINCE, cosine, title only, one epoch, LoRA scale 2 (alpha = 2 · rank), three validations.
 Fills   reports/tables/lora_rank_sweep.md: the best configuration of each rank, trained with several seeds and scored
         once on dev.
-Costs   default size: about 12 minutes on 2 CPU cores, timed before SASRec and attention joined the search; --smoke: a few
-        minutes; --paper: GPUs.
+Costs   default size: about 12 minutes on 2 CPU cores, timed before SASRec and attention joined the search;
+        --smoke: a few minutes; --paper: GPUs.
 """
 
 from tastelab import presets
