@@ -107,16 +107,17 @@ def one(impressions: int, home: Path, encoder: str) -> dict[str, float]:
     from tastelab.cluster.runtime import cluster
     from tastelab.cluster.trainer import fit
     from tastelab.config import ClusterConfig, RunConfig, replace_at
-    from tastelab.data.tokens import build_store, store_path
+    from tastelab.data.tokens import ItemTexts, build_store, store_path
     from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
     from tastelab.training.job import Job
 
     data = prepared(impressions, home)
     source = find_encoder(encoder)
     fingerprint = encoder_fingerprint(source.path)
-    store = store_path(data, ("title",), 32, source.label, fingerprint)
-    build_store(data, ("title",), 32, store, load_tokenizer(source.path))
     config = replace_at(RunConfig(), {"data.dataset": data.name, "data.max_history": 20, "optim.global_batch": 16})
+    texts = ItemTexts.of(config)
+    store = store_path(data, texts, source.label, fingerprint)
+    build_store(data, texts, store, load_tokenizer(source.path))
     places = ClusterConfig(home=home, workers=1, cpus_per_worker=0.9)
     job = Job(f"memory-{time.time_ns()}", config, places, data.path, store, source.path, fingerprint)
     gc.collect()

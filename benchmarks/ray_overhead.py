@@ -90,7 +90,7 @@ def main(data: str, encoder: str, pairs: int, steps: int, home: Path, as_json: b
     from tastelab.cluster.trainer import fit
     from tastelab.config import ClusterConfig, RunConfig, replace_at
     from tastelab.data.catalog import resolve
-    from tastelab.data.tokens import build_store, store_path
+    from tastelab.data.tokens import ItemTexts, build_store, store_path
     from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
     from tastelab.training.job import Job
 
@@ -98,8 +98,9 @@ def main(data: str, encoder: str, pairs: int, steps: int, home: Path, as_json: b
     size = {"data.train_impressions": 16 * steps, "optim.epochs": pairs + 1}
     config = replace_at(RunConfig(), {"data.dataset": prepared.name, **SETTINGS, **size})
     fingerprint = encoder_fingerprint(source.path)
-    store = store_path(prepared, ("title",), 32, source.label, fingerprint)
-    build_store(prepared, ("title",), 32, store, load_tokenizer(source.path))
+    texts = ItemTexts.of(config)
+    store = store_path(prepared, texts, source.label, fingerprint)
+    build_store(prepared, texts, store, load_tokenizer(source.path))
     places = ClusterConfig(home=home, workers=1, cpus_per_worker=0.9)
     job = Job(f"overhead-{time.time_ns()}", config, places, prepared.path, store, source.path, fingerprint)
     with cluster(None):

@@ -18,7 +18,7 @@ import torch
 
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
-from tastelab.data.tokens import build_store, store_path
+from tastelab.data.tokens import ItemTexts, build_store, store_path
 from tastelab.data.words import load_words, prepare_words
 from tastelab.evaluation.encode import autocast
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
@@ -78,14 +78,14 @@ def prepare(data: str, encoder: str, home: Path, settings: Mapping[str, Any], nu
     """Prepare data, tokens and batches; epochs follow one another while batches are wanted."""
     prepared, source = resolve(data, home), find_encoder(encoder)
     config = replace_at(RunConfig(), {"data.dataset": prepared.name, "data.max_tokens": MAX_TOKENS, **settings})
-    path, fingerprint = source.path, encoder_fingerprint(source.path)
+    path, fingerprint, texts = source.path, encoder_fingerprint(source.path), ItemTexts.of(config)
     if cast(RankerArchitecture, config.model.architecture).tokens == "words":
-        folder, fingerprint = prepare_words(prepared, ("title",), MAX_TOKENS, None)
+        folder, fingerprint = prepare_words(prepared, texts)
         path, place, tokenizer = str(folder), folder / "store", load_words(folder)
     else:
-        place = store_path(prepared, ("title",), MAX_TOKENS, source.label, fingerprint)
+        place = store_path(prepared, texts, source.label, fingerprint)
         tokenizer = load_tokenizer(path)
-    store = build_store(prepared, ("title",), MAX_TOKENS, place, tokenizer)
+    store = build_store(prepared, texts, place, tokenizer)
     session = LocalSession(Job("benchmark", config, ClusterConfig(home=home), prepared.path, place, path, fingerprint))
     batches = list(islice((batch for epoch in range(num_batches) for batch in session.batches(epoch)), num_batches))
     tokens = [store.tokens[a:b].tolist() for a, b in zip(store.offsets[:-1], store.offsets[1:], strict=True)]

@@ -104,16 +104,25 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     Titles, abstracts or both are missing here and there; some histories are empty, some carry feedback, some
     impressions have no positive and some no negative.
     """
+    return _write_data(tmp_path_factory.mktemp("data") / "tiny", dislike=1)
+
+
+@pytest.fixture(scope="session")
+def signed_data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """`tiny_data` with dislikes: about half of the clicks of every third impression."""
+    return _write_data(tmp_path_factory.mktemp("data") / "signed", dislike=-1)
+
+
+def _write_data(folder: Path, dislike: int) -> PreparedData:
     from tastelab.data import tables
 
-    folder = tmp_path_factory.mktemp("data") / "tiny"
     rng = np.random.default_rng(0)
-    with pytest.MonkeyPatch.context() as patch, tables.DatasetWriter(folder, "tiny") as writer:
+    with pytest.MonkeyPatch.context() as patch, tables.DatasetWriter(folder, folder.name) as writer:
         patch.setattr(tables, "ROWS_PER_FILE", 80)
         patch.setattr(tables, "ROWS_PER_GROUP", 32)
         writer.write_items(_items(rng))
-        writer.write_impressions("train", _impressions(rng, NUM_TRAIN))
-        writer.write_impressions("dev", _impressions(rng, NUM_DEV))
+        writer.write_impressions("train", _impressions(rng, NUM_TRAIN, dislike))
+        writer.write_impressions("dev", _impressions(rng, NUM_DEV, dislike))
     return tables.open_prepared(folder)
 
 
@@ -141,7 +150,7 @@ def _items(rng: np.random.Generator) -> pa.Table:
     )
 
 
-def _impressions(rng: np.random.Generator, num: int) -> pa.Table:
+def _impressions(rng: np.random.Generator, num: int, dislike: int) -> pa.Table:
     """Impressions of users who mostly click within one topic."""
     columns: dict[str, list[Any]] = {name: [] for name in ("history", "feedback", "candidates", "labels")}
     for row in range(num):
@@ -153,7 +162,7 @@ def _impressions(rng: np.random.Generator, num: int) -> pa.Table:
         labels[0] = 1
         labels = labels * (row % 12 != 5) if row % 25 != 7 else labels * 0 + 1
         columns["history"].append(history.tolist())
-        columns["feedback"].append(rng.choice([1, -1], len(history)).tolist() if row % 3 == 0 else None)
+        columns["feedback"].append(rng.choice([1, dislike], len(history)).tolist() if row % 3 == 0 else None)
         columns["candidates"].append(candidates.tolist())
         columns["labels"].append(labels.tolist())
     return pa.table(
@@ -204,7 +213,7 @@ def make_job(tiny_data: PreparedData, tiny_bert: Path, tmp_path_factory: pytest.
         replace_at,
         run_id,
     )
-    from tastelab.data.tokens import build_store, store_path
+    from tastelab.data.tokens import ItemTexts, build_store, store_path
     from tastelab.modeling.encoders import encoder_fingerprint, load_tokenizer
     from tastelab.training.job import Job
 
@@ -233,13 +242,16 @@ def make_job(tiny_data: PreparedData, tiny_bert: Path, tmp_path_factory: pytest.
     fingerprint = encoder_fingerprint(str(tiny_bert))
     numbers = itertools.count()
 
-    def make(values: Mapping[str, Any] | None = None, keep: bool = False, **cluster: Any) -> Job:
+    def make(
+        values: Mapping[str, Any] | None = None, keep: bool = False, data: PreparedData = tiny_data, **cluster: Any
+    ) -> Job:
         config = replace_at(base, values or {})
-        store = store_path(tiny_data, config.data.features, config.data.max_tokens, "tiny-bert", fingerprint)
-        build_store(tiny_data, config.data.features, config.data.max_tokens, store, load_tokenizer(str(tiny_bert)))
-        places = {"home": tmp_path_factory.mktemp(f"home-{next(numbers)}"), "data_path": tiny_data.path} | cluster
-        name = run_id(config, tiny_data.fingerprint, fingerprint)
-        return Job(name, config, ClusterConfig(**places), tiny_data.path, store, str(tiny_bert), fingerprint, keep)
+        texts = ItemTexts.of(config)
+        store = store_path(data, texts, "tiny-bert", fingerprint)
+        build_store(data, texts, store, load_tokenizer(str(tiny_bert)))
+        places = {"home": tmp_path_factory.mktemp(f"home-{next(numbers)}"), "data_path": data.path} | cluster
+        name = run_id(config, data.fingerprint, fingerprint)
+        return Job(name, config, ClusterConfig(**places), data.path, store, str(tiny_bert), fingerprint, keep)
 
     return make
 

@@ -9,11 +9,13 @@ import torch
 
 from tastelab.cluster.preflight import batch_per_worker, concurrency, local_cpus, worker_cpus
 from tastelab.config import ClusterConfig, RunConfig, replace_at
+from tastelab.data.availability import check_availability
 from tastelab.data.glove import check_readable
 from tastelab.data.tokens import check_features
 from tastelab.experiment import Choice, Experiment, Given, Space, Variants
 from tastelab.losses.objective import check_temperature
 from tastelab.modeling.encoders import EncoderFacts
+from tastelab.modeling.ranker import check_gamma
 
 
 def check_configurations(experiment: Experiment, base: RunConfig, cluster: ClusterConfig) -> None:
@@ -47,6 +49,8 @@ def check_configuration(config: RunConfig, cluster: ClusterConfig) -> None:
     batch_per_worker(config.optim.global_batch, cluster.workers, cluster.accumulation)
     check_temperature(config.objective.temperature, config.objective.learnable_temperature)
     check_features(config.data.features)
+    check_availability(config.data.missing, config.data.title_words)
+    check_gamma(config.model)
     if not config.optim.learning_rate > 0:
         raise ValueError(f"The learning rate is {config.optim.learning_rate}: choose a number above 0.")
     if config.data.max_history < 1:

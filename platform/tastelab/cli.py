@@ -47,18 +47,55 @@ def data() -> None:
 def prepare(
     source: str, home: Path, max_bad_share: float, max_unknown_share: float, mirror: str | None, force: bool
 ) -> None:
-    """Prepare SOURCE, a known name or a folder in MIND's layout, and print what is in it."""
+    """Prepare SOURCE and print what is in it.
+
+    SOURCE is a known name, a folder or zip of MIND, MovieLens or EB-NeRD, or several of these with commas between,
+    which are joined.
+    """
     from tastelab.data.catalog import Options, describe, resolve
 
     options = Options(max_bad_share, max_unknown_share, mirror, force)
     click.echo(describe(resolve(source, home, options=options)))
 
 
+@data.command("build-mix")
+@click.option("--source", "sources", multiple=True, metavar="FEED:PATH", help="A feed; may be given many times.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--own-posts", is_flag=True, help="Posting an item engages with it.")
+@click.option("--window", default=16, show_default=True, help="Candidates of an impression.")
+@click.option("--min-history", default=2, show_default=True, help="Engagements before one that becomes an impression.")
+@click.option("--max-history", default=50, show_default=True, help="The most recent engagements that a history keeps.")
+@click.option("--dev-share", default=0.2, show_default=True, help="Latest share of each community's impressions.")
+@click.option("--seed", default=0, show_default=True, help="Draws places and orders of candidates.")
+@click.option("--salt", envvar="TASTELAB_SALT", help="Key of the identifiers.  [default: random, kept nowhere]")
+@click.option("--name", help="Label of the data set.  [default: the folder's name]")
+@click.option("--max-bad-share", default=0.01, show_default=True, help="Share of a file's records that may be bad.")
+@click.option("--force", is_flag=True, help="Replace what is at --out.")
+@click.option("--address", help="Running Ray cluster, e.g. auto.  [default: start Ray on this machine]")
+def build_mix(sources: tuple[str, ...], out: Path, address: str | None, **chosen: Any) -> None:
+    """Build impressions from public feeds, and a data card; docs/mix.md describes both."""
+    from tastelab.data.catalog import describe
+    from tastelab.data.mix.build import MixOptions, build, plan
+
+    planned = plan(sources, out, MixOptions(**chosen))
+    if not planned.options.salted:
+        click.echo("No --salt: a random one is used and kept nowhere, so no other build will have these identifiers.")
+    from tastelab.cluster.runtime import cluster
+
+    with cluster(address):
+        built = build(planned)
+    click.echo(f"{describe(built)}\nEvery impression: {out / 'all'}; what the build found: {out / 'card.md'}")
+
+
 def scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `evaluate` and `submit` share."""
     folder = click.Path(path_type=Path)
     options = [
-        click.option("--data", required=True, help="Name, prepared folder, or raw folder (prepared once and kept)."),
+        click.option(
+            "--data",
+            required=True,
+            help="Name, prepared folder or raw folder; several, with commas between, are joined.",
+        ),
         click.option("--checkpoint", type=folder, help="Folder of a trained model.  [default: the frozen encoder]"),
         click.option("--encoder", help="Encoder: folder, packaged name or hub id.  [default: all-MiniLM-L6-v2]"),
         click.option("--max-history", type=int, help="Most recent clicks that count.  [default: 50, or as trained]"),
@@ -87,10 +124,28 @@ def evaluate(as_json: bool, **chosen: Any) -> None:
     """Measure a checkpoint, or the frozen encoder (zero-shot), on a labelled split."""
     import json
 
-    from tastelab.serving.offline import as_lines, as_plain, evaluate_split
+    from tastelab.serving.offline import as_lines, as_plain, evaluate_slices
 
-    found = evaluate_split(read_request(**chosen))
-    click.echo(json.dumps(as_plain(found)) if as_json else as_lines(found))
+    found, cut = evaluate_slices(read_request(**chosen))
+    click.echo(json.dumps(as_plain(found, cut)) if as_json else as_lines(found, cut))
+
+
+@main.command()
+@scoring_options
+@click.option("--split", default="dev", show_default=True, help="train, dev or test; it must have labels.")
+@click.option("--worst", "count", default=50, show_default=True, help="Impressions to show.")
+@click.option("--by", default="auc", show_default=True, help="The metric: auc, mrr, ndcg@5 or ndcg@10.")
+@click.option("--slice", "chosen", metavar="DIMENSION=SLICE", help="Look at one slice alone, such as items=cold.")
+@click.option("--ties", type=click.Choice(["expected", "official"]), default="expected", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("failures.html"), show_default=True)
+def failures(count: int, by: str, chosen: str | None, output: Path, **scoring: Any) -> None:
+    """Show the impressions that a model ranks worst, as a page to read: real data, not to be published."""
+    from tastelab.serving.failures import worst_impressions
+    from tastelab.serving.failures_page import check_place, write_page
+
+    check_place(output)
+    found = worst_impressions(read_request(**scoring), count, by, chosen)
+    click.echo(f"{write_page(found, output)}: {len(found.worst):,} impressions; it shows real data, do not publish it")
 
 
 @main.command()
@@ -146,7 +201,7 @@ def report(reports: Path, experiments: Path, check: bool) -> None:
 @click.option(
     "--candidates", type=click.File(encoding="utf-8"), required=True, help="File with one text per line; - reads stdin."
 )
-@click.option("--gamma", type=float, help="Weight of the dislikes.  [default: 0.5]")
+@click.option("--gamma", type=float, help="Weight of the dislikes.  [default: the model's own, 0.5 if it saw none]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def rank(
     checkpoint: Path,
@@ -158,11 +213,11 @@ def rank(
     as_json: bool,
 ) -> None:
     """Rank raw texts by what was liked and disliked, with a trained model."""
-    from tastelab.serving.ranker import GAMMA, load
+    from tastelab.serving.ranker import load
     from tastelab.serving.show import as_lines, read_texts
 
     texts = read_texts(candidates)
-    ranked = load(checkpoint, encoder).rank(liked, texts, disliked, GAMMA if gamma is None else gamma)
+    ranked = load(checkpoint, encoder).rank(liked, texts, disliked, gamma)
     click.echo(as_lines(ranked, as_json))
 
 

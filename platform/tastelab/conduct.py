@@ -27,18 +27,19 @@ from tastelab.experiment import Experiment, Point, seeded
 from tastelab.metrics import ranking
 from tastelab.plan import describe, look_ahead
 from tastelab.presets import frozen, pooling
+from tastelab.probes import missing_probes, run_probes
 from tastelab.progress import Progress
 from tastelab.results.index import write_index
 from tastelab.results.plots import Plot, write_plot
 from tastelab.results.rows import BASELINES, FIXED, comparable, make_rows
-from tastelab.results.tables import Table, summary, write_table
+from tastelab.results.tables import Reported, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
 from tastelab.training.job import Job
 
 FROZEN = "frozen"
 
 
-def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plot], options: Options) -> None:
+def conduct(experiment: Experiment, tables: Sequence[Reported], plots: Sequence[Plot], options: Options) -> None:
     """Carry out an experiment and write its tables and figures.
 
     Raises:
@@ -55,7 +56,7 @@ def conduct(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plo
     report(stage, tables, plots)
 
 
-def report(stage: Stage, tables: Sequence[Table], plots: Sequence[Plot]) -> None:
+def report(stage: Stage, tables: Sequence[Reported], plots: Sequence[Plot]) -> None:
     """Write tables, figures and index from the records, and the summary on the screen."""
     reports, size = stage.options.cluster.reports, stage.options.size
     records = stage.store.load(stage.experiment.name)
@@ -85,8 +86,13 @@ class Conductor:
     def run(self) -> None:
         """Do what is missing."""
         points = self.search() if self.stage.experiment.search else list(self.stage.experiment.grid(self.stage.base))
-        self.finals(points)
+        wanted = self._wanted(points)
+        self.finals(wanted)
+        run_probes(self.stage, missing_probes(self.stage, wanted) if self.stage.experiment.probes else [], self._up)
         self.baselines()
+
+    def _up(self) -> Trials:
+        return self.trials
 
     @cached_property
     def trials(self) -> Trials:
@@ -127,13 +133,16 @@ class Conductor:
             print(f"No trial succeeded for {', '.join(lost)}: see the failed trials under the table.")
         return list(best.values())
 
-    def finals(self, points: list[Point]) -> None:
-        """Run each point with every seed, and the frozen encoder, scored once on the reported split."""
+    def _wanted(self, points: list[Point]) -> list[Point]:
+        """Return each point with every seed, and the frozen encoder, scored on the reported split."""
         evaluation: dict[str, Any] = {"evaluation.split": self.stage.split}
         if self.stage.experiment.search:  # what was chosen needs no watching any more
             evaluation["evaluation.validations"] = 1
         chosen = [Point(replace_at(p.config, evaluation), p.labels) for p in points]
-        wanted = [*seeded(chosen, self.stage.seeds), *self._frozen()]
+        return [*seeded(chosen, self.stage.seeds), *self._frozen()]
+
+    def finals(self, wanted: list[Point]) -> None:
+        """Run what is not recorded yet."""
         group = self.stage.experiment.group
         missing = [point for point in wanted if not self._recorded(self._identify(point), point.labels[group])]
         if missing:
@@ -168,9 +177,10 @@ class Conductor:
 
     def _write(self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress) -> dict[str, Any]:
         job = self._job(point, keep=role == "final")
-        extra = {key: last[key] for key in ("trial", "error") if key in last}
+        extra: dict[str, Any] = {key: last[key] for key in ("trial", "error") if key in last}
         wall_time_s = last.get("wall_time") or last.get("time_total_s") or 0.0
         result = json.loads(last.get("result", "{}"))
+        extra |= {key: result[key] for key in ("slices", "gamma") if key in result}
         record = self.stage.recorder.record(role, status, job, point, result, wall_time_s, **extra)
         self.stage.store.append(record)
         clean_up(job)

@@ -40,11 +40,13 @@ def estimate(config: RunConfig, num_train: int, num_reported: int) -> Cost | Non
     """Estimate one run; None for an encoder whose size is not known here, or a model without one."""
     weights = BLOCK_PARAMETERS.get(config.model.encoder.name)
     architecture: Any = config.model.architecture
-    if weights is None or not num_train or architecture.tokens != "encoder":
+    if weights is None or not num_train or architecture.tokens == "words":
         return None
     history = min(MEAN_HISTORY, config.data.max_history)
     candidates = config.data.sampler.num_candidates  # type: ignore[attr-defined]
     length = min(TITLE_TOKENS, config.data.max_tokens)
+    if architecture.tokens == "features":  # each is a text of its own
+        length *= len(config.data.features)
     trained = min(num_train, config.data.train_impressions or num_train) * config.optim.epochs
     adaptation: Any = config.model.adaptation
     trained_share = 1 - getattr(adaptation, "frozen_layers_share", 0.0)

@@ -7,12 +7,14 @@ names its values in tables.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from tastelab.config import RunConfig, digest, replace_at, to_dict
 
+ALL_DOMAINS = "All domains"
+ALL_BUT = "All but "
 SIZES = ("smoke", "default", "paper")
 IMPORTED_AS = "_tastelab_experiment_"
 """How the module names begin under which experiment files are imported for what they declare."""
@@ -48,6 +50,23 @@ class Choice:
 @dataclass(frozen=True)
 class Variants(Choice):
     """One of several sets of overrides, `{label: {dotted path: value}}`: what a row of a table changes of the base."""
+
+
+@dataclass(frozen=True)
+class TrainedOn(Variants):
+    """Rows that the domains of the data make: trained on each alone, on all, on all but one.
+
+    They are known once the data are (see `Experiment.on`); until then one row stands for all.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=lambda: {ALL_DOMAINS: {}})
+
+    def on(self, domains: Sequence[str]) -> Variants:
+        """Return the rows for given domains."""
+        alone: dict[str, dict[str, Any]] = {name: {"data.domains": (name,)} for name in domains}
+        others = {name: tuple(other for other in domains if other != name) for name in domains}
+        all_but = {f"{ALL_BUT}{name}": {"data.domains": rest} for name, rest in others.items()}
+        return Variants({**alone, ALL_DOMAINS: {}, **(all_but if len(domains) > 2 else {})})
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,10 @@ class Experiment:
     """Searched by Optuna beside `group`; empty: a grid over the rows alone."""
     sizes: Mapping[str, Size] = field(default_factory=lambda: {"default": Size()})
     baselines: tuple[str, ...] = ("random", "popularity", "newest", "tfidf", "frozen")
+    probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Conditions under which every trained row is measured once more: label → overrides of what it reads and where."""
+    probe_domains: bool = False
+    """Measure every trained row on each domain of the data, too."""
 
     @property
     def space(self) -> dict[str, Space]:
@@ -152,6 +175,8 @@ class Experiment:
 
     def at(self, size: Size) -> Experiment:
         """Return the experiment with the rows that run at a size, its overrides of single rows included."""
+        if isinstance(self.rows, TrainedOn):
+            return self
         labels = self.rows.values if size.only is None else size.only
         if unknown := [label for label in (*labels, *size.rows) if label not in self.rows.values]:
             raise ValueError(f"{self.name} has no row '{unknown[0]}': choose among {', '.join(self.rows.values)}.")
@@ -160,6 +185,23 @@ class Experiment:
                 raise ValueError(f"{self.name} cannot override single rows of a Choice: make its rows Variants.")
             return replace(self, rows=Choice({label: self.rows.values[label] for label in labels}))
         return replace(self, rows=Variants({n: {**self.rows.values[n], **size.rows.get(n, {})} for n in labels}))
+
+    def on(self, domains: Sequence[str]) -> Experiment:
+        """Return the experiment with the rows and probes that the domains of the data make.
+
+        Raises:
+            ValueError: it is about domains, and there is one.
+        """
+        if not (self.probe_domains or isinstance(self.rows, TrainedOn)):
+            return self
+        if len(domains) < 2:
+            raise ValueError(
+                f"{self.name} compares domains, and the data have one, {', '.join(domains) or 'of no name'}: join "
+                "several data sets with --data a,b or build a mix of several communities."
+            )
+        rows = self.rows.on(domains) if isinstance(self.rows, TrainedOn) else self.rows
+        each = {name: {"evaluation.domains": (name,)} for name in domains} if self.probe_domains else {}
+        return replace(self, rows=rows, probes={**self.probes, **each})
 
     def draw(self, trial: Suggest, base: RunConfig) -> Point:
         """Draw one configuration of the search."""

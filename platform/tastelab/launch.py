@@ -15,11 +15,11 @@ from tastelab.experiment import IMPORTED_AS, Experiment, Size, Variants
 
 if TYPE_CHECKING:
     from tastelab.results.plots import Plot
-    from tastelab.results.tables import Table
+    from tastelab.results.tables import Reported
     from tastelab.stage import Options
 
 
-def run(experiment: Experiment, tables: Sequence[Table] = (), plots: Sequence[Plot] = ()) -> None:
+def run(experiment: Experiment, tables: Sequence[Reported] = (), plots: Sequence[Plot] = ()) -> None:
     """Run an experiment file: read the command line, do what is not done yet, write tables and figures.
 
     Nothing happens where the file is imported for what it declares, even without a guard around the call.
@@ -29,7 +29,7 @@ def run(experiment: Experiment, tables: Sequence[Table] = (), plots: Sequence[Pl
     command(experiment, tables, plots)()
 
 
-def command(experiment: Experiment, tables: Sequence[Table], plots: Sequence[Plot]) -> click.Command:
+def command(experiment: Experiment, tables: Sequence[Reported], plots: Sequence[Plot]) -> click.Command:
     """Build the command line of an experiment."""
 
     def main(**chosen: Any) -> None:

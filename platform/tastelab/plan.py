@@ -13,6 +13,7 @@ from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency
 from tastelab.config import RunConfig
 from tastelab.cost import estimate, total_petaflops
 from tastelab.data.catalog import PUBLISHED, PublishedSize, here
+from tastelab.data.domains import domains
 from tastelab.data.order import fitting_and_validation
 from tastelab.experiment import Experiment, Size
 from tastelab.modeling.encoders import encoder_facts, encoder_fingerprint, encoder_is_here, find_encoder
@@ -75,6 +76,7 @@ def look_ahead(experiment: Experiment, options: Options) -> Outlook:
         return Outlook(
             experiment, options, size, base, words, encoder, facts.train - validation, validation, facts.dev, "dev", ()
         )
+    experiment = experiment.on(domains(data))
     fitting, validation_rows = fitting_and_validation(data, base.data)
     split = "dev" if "dev" in data.splits and data.has_labels("dev") else "validation"
     reported = data.num_impressions("dev") if split == "dev" else len(validation_rows)
@@ -103,6 +105,10 @@ def _cells(outlook: Outlook) -> list[str]:
         f"Cells    {len(rows)} rows × {len(outlook.seeds)} seeds = {len(rows) * len(outlook.seeds)} final runs: "
         + "; ".join(rows),
         f"Baselines {', '.join(experiment.baselines)}",
+        *(
+            [f"Probes   each of them and the frozen encoder under: {'; '.join(experiment.probes)}"]
+            * bool(experiment.probes)
+        ),
     ]
 
 

@@ -73,6 +73,11 @@ def architecture(name: str, **parameters: object) -> dict[str, Any]:
     return {"model.architecture": Architecture.named(name, **parameters)}
 
 
+def reads(*features: str, missing: float = 0.0, title_words: int | None = None) -> dict[str, Any]:
+    """A row or probe that reads these text features, a share of them missing at random, titles cut to some words."""
+    return {"data.features": features, "data.missing": missing, "data.title_words": title_words}
+
+
 def with_lora(rank: int = 8) -> dict[str, Any]:
     """A row with LoRA in place of full fine-tuning, at [A]'s learning rate for it."""
     return {"model.adaptation": lora(rank), "optim.learning_rate": 5e-4}
@@ -124,13 +129,14 @@ SMALL = {
 
 
 def smoke(**chosen: Any) -> Size:
-    """A few minutes on 2 CPU cores: one worker a run, two side by side, 32 impressions; no quality."""
+    """About a minute on 2 CPU cores: one worker a run, two side by side, 32 impressions, 2 layers; no quality."""
     overrides = {
         **SMALL,
         "data.train_impressions": 32,
         "data.max_history": 6,
         "data.sampler.num_candidates": 5,
         "optim.global_batch": 8,
+        "model.encoder.num_layers": 2,
         "evaluation.validations": 1,
         "evaluation.max_impressions": 16,
     }
@@ -139,9 +145,9 @@ def smoke(**chosen: Any) -> Size:
     )
 
 
-def default(**chosen: Any) -> Size:
-    """An honest small run on two CPU cores: 1,024 training impressions in 64 steps."""
-    return Size({**SMALL, "data.train_impressions": 1024}, **{"seeds": (0,), **chosen})
+def default(changes: Mapping[str, Any] | None = None, **chosen: Any) -> Size:
+    """An honest small run on two CPU cores: 1,024 training impressions in 64 steps, unless `changes` say otherwise."""
+    return Size({**SMALL, "data.train_impressions": 1024, **(changes or {})}, **{"seeds": (0,), **chosen})
 
 
 def paper(overrides: Mapping[str, Any] | None = None, **chosen: Any) -> Size:

@@ -31,7 +31,18 @@ ITEMS = pa.schema(
 )
 """One row per item; an item is referred to everywhere by its row (int32), 0 … n-1. Absent text is ""."""
 
+ITEM_EXTRAS = pa.schema(
+    [
+        pa.field("community", pa.string(), nullable=False),  # the feed that the item was posted in
+        pa.field("near_duplicate", pa.int32()),  # row of the first item of its group of near-duplicates; null: alone
+    ]
+)
+"""Columns that an item table may have beside `ITEMS`, each present or absent as a whole."""
+
 TEXT_FEATURES = ("title", "abstract", "body", "category", "subcategory", "entities")
+
+FEATURE_BREAK = 2**31 - 1
+"""Stands between two features of an item in a row of tokens where each is read by itself: no token has this id."""
 
 IMPRESSIONS = pa.schema(
     [

@@ -10,9 +10,11 @@ from typing import Any
 from tastelab.checks import check_configurations, check_on_encoders
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
+from tastelab.data.domains import domains
+from tastelab.data.mix.card import warnings
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.tables import PreparedData
-from tastelab.data.tokens import build_store, store_path
+from tastelab.data.tokens import ItemTexts, build_store, store_path
 from tastelab.data.words import load_words, prepare_words
 from tastelab.experiment import Experiment, Point, Size
 from tastelab.modeling.encoders import (
@@ -91,11 +93,14 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     check_on_encoders(experiment, asked, {name: encoder_facts(path) for name, path in encoders.items()})
     data = resolve(named, cluster.home)
     base = based(experiment, size, options, data.name, source.label)
+    experiment = experiment.on(domains(data))
+    check_configurations(experiment, base, cluster)
     configs = [base, *(point.config for point in experiment.grid(base))]
     for config in configs:
         fitting_and_validation(data, config.data)
     readings: dict[str, Reading] = {}
-    for config in configs:
+    probed = [replace_at(config, values) for config in configs for values in experiment.probes.values()]
+    for config in (*configs, *probed):
         key = reading_key(config)
         readings[key] = readings.get(key) or _reading(config, data, encoders, cluster)
     first = readings[reading_key(base)]
@@ -136,20 +141,21 @@ def encoder_paths(experiment: Experiment, base: RunConfig, source: EncoderSource
 
 def _reading(config: RunConfig, data: PreparedData, encoders: dict[str, str], cluster: ClusterConfig) -> Reading:
     """Tokenise the items as a run reads them, unless they are."""
-    reads, name = config.data, config.model.encoder.name
+    texts, name = ItemTexts.of(config), config.model.encoder.name
     if config.model.architecture.tokens == "words":  # type: ignore[attr-defined]
-        folder, fingerprint = prepare_words(data, reads.features, reads.max_tokens, cluster.glove)
-        build_store(data, reads.features, reads.max_tokens, folder / "store", load_words(folder))
+        folder, fingerprint = prepare_words(data, texts, cluster.glove)
+        build_store(data, texts, folder / "store", load_words(folder))
         return Reading((folder / "store").resolve(), str(folder.resolve()), fingerprint)
     path, fingerprint = encoders[name], encoder_fingerprint(encoders[name])
-    store = store_path(data, reads.features, reads.max_tokens, name, fingerprint)
-    build_store(data, reads.features, reads.max_tokens, store, load_tokenizer(path))
+    store = store_path(data, texts, name, fingerprint)
+    build_store(data, texts, store, load_tokenizer(path))
     return Reading(store.resolve(), path, fingerprint)
 
 
 def _known(data: PreparedData) -> dict[str, Any]:
-    best = data.meta.get("known", {}).get("best_auc", {})
-    return {"best_auc": best["dev"]} if isinstance(best, dict) and "dev" in best else {}
+    best, said = data.meta.get("known", {}).get("best_auc", {}), warnings(data)
+    known = {"best_auc": best["dev"]} if isinstance(best, dict) and "dev" in best else {}
+    return known | ({"warnings": said} if said else {})
 
 
 def _absolute(cluster: ClusterConfig) -> ClusterConfig:

@@ -158,7 +158,10 @@ def without(files: list[str], folder: Path) -> Path:
             r"(train|dev) holds no behaviors\.tsv: the split '\1' needs it",
         ),
         (lambda folder: without(["news.tsv"], folder), r"(train|dev) holds no news\.tsv: the split '\1' needs it"),
-        (lambda folder: folder, r"holds no MIND files: it must hold train/news\.tsv and train/behaviors\.tsv"),
+        (
+            lambda folder: folder,
+            r"holds no data set that is known: it must hold train/news\.tsv and train/behaviors\.tsv",
+        ),
     ],
     ids=["no behaviors", "no news", "empty"],
 )

@@ -33,6 +33,14 @@ COSINE = presets.loss("cosine_embedding")
 POOLED = {"model.pooling": presets.pooling("mix")}
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "more than all is missing": (
+        {"data.missing": 1.5},
+        "missing is 1.5: choose the share of items that lack each feature, from 0 to 1.",
+    ),
+    "titles of no word": (
+        {"data.title_words": 0},
+        "title_words is 0: keep at least 1 word of each title, or None for all.",
+    ),
     "uniformity, cross-encoder": (
         presets.cross_encoder() | UNIFORMITY,
         "uniformity compares item vectors, and cross_encoder encodes no item alone: leave uniformity out, "

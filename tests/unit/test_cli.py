@@ -41,7 +41,7 @@ def on_tiny(tiny_data: PreparedData, tiny_bert: Path) -> list[object]:
 
 def test_json_holds_metrics_with_intervals_and_counts(on_tiny: list[object], tiny_data: PreparedData) -> None:
     found = evaluated(*on_tiny)
-    assert set(found) == {"metrics", "counts"}
+    assert set(found) == {"metrics", "counts", "slices"}
     assert set(found["metrics"]) == METRICS
     for value in found["metrics"].values():
         assert set(value) == {"mean", "low", "high", "n"}
@@ -56,6 +56,7 @@ def test_json_holds_metrics_with_intervals_and_counts(on_tiny: list[object], tin
     }
     assert found["metrics"]["auc"]["n"] == mixed
     assert found["metrics"]["mrr"]["n"] == sum(any(row) for row in labels)
+    assert all(sum(part["n"] for part in parts) == mixed for parts in found["slices"].values())
 
 
 def test_a_shorter_history_and_other_features_are_other_results(on_tiny: list[object]) -> None:
@@ -76,9 +77,12 @@ def test_ties_follow_the_dialect(on_tiny: list[object]) -> None:
 def test_without_json_a_table_is_printed(on_tiny: list[object]) -> None:
     metrics = evaluated(*on_tiny)["metrics"]
     lines = call("evaluate", *on_tiny).splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["metric", *metrics]
+    empty = lines.index("")
+    assert [line.split()[0] for line in lines[: empty - 1]] == ["metric", *metrics]
     assert f"{metrics['auc']['mean']:.4f}" in lines[1]
-    assert "n_total 40" in lines[-1]
+    assert "n_total 40" in lines[empty - 1]
+    assert lines[empty + 1].split() == ["slice", "of", "slice", "n", "auc", "95", "%", "interval"]
+    assert any(line.split()[:2] == ["users", "cold"] and line.endswith("too few (0)") for line in lines)
 
 
 def test_a_submission_ranks_every_candidate_in_the_order_of_the_file(

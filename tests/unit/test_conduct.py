@@ -7,11 +7,13 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tastelab import presets
+from tastelab.cluster.probing import Probing, Write
 from tastelab.conduct import Conductor, Interrupted
 from tastelab.config import ClusterConfig
 from tastelab.data.tables import PreparedData
@@ -20,6 +22,7 @@ from tastelab.results.rows import Row, comparable, make_rows
 from tastelab.results.store import Record
 from tastelab.stage import Options, Stage, prepare
 
+NEEDED = SimpleNamespace(cluster=ClusterConfig())
 METRICS = {"metrics": {"auc": {"mean": 0.6, "low": 0.5, "high": 0.7, "n": 40}}}
 
 
@@ -201,3 +204,54 @@ def test_plain_baselines_are_scored_once_over_all_experiments(launch: Launch, mo
         assert [rows[baseline].status for baseline in ("random", "popularity")] == ["finished"] * 2
         assert [rows[baseline].baseline for baseline in ("random", "popularity")] == [True, True]
     assert scored == ["random", "popularity"]
+
+
+def probed(probes: dict[str, dict[str, Any]]) -> Experiment:
+    return dataclasses.replace(experiment("probed", ROWS), probes=probes)
+
+
+def test_probes_of_finished_runs_are_made_once(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def measure(probings: Sequence[Probing], cpus: float, gpus: float, write: Write) -> dict[int, str]:
+        for place, each in enumerate(probings):
+            asked.append((each.job.run_id, tuple(other.config.data.features[0] for other in each.others)))
+            for other in each.others:
+                write(place, other, METRICS | {"slices": {}}, 1.0)
+        return {}
+
+    def kept(self: Conductor, wanted: list[Point]) -> None:
+        finals_of(self, wanted)
+        for record in self.stage.store.load():
+            folder = self.stage.template.cluster.home / "runs" / record["run_id"]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "impressions.npz").touch()
+
+    finals_of = Conductor.finals
+    monkeypatch.setattr("tastelab.probes.measure", measure)
+    monkeypatch.setattr(Conductor, "finals", kept)
+    monkeypatch.setattr(Runs, "template", NEEDED, raising=False)
+    one = {"titles": {"data.features": ("title",)}}
+    stage, runs = launch(probed(one), seeds=1)
+    assert runs.done == [("plain", 0), ("long", 0)]
+    assert [features for _, features in asked] == [("title",), ("title",)]
+    probes = [r for r in stage.store.load("probed") if r["role"] == "probe"]
+    assert [(r["group"], r["probe"], r["probe_order"], r["features"]) for r in probes] == [
+        ("plain", "titles", 0, ["title"]),
+        ("long", "titles", 0, ["title"]),
+    ]
+    assert [r["of"] for r in probes] == [run_id for run_id, _ in asked]
+    assert not {r["run_id"] for r in probes} & {r["of"] for r in probes}
+    asked.clear()
+    stage, runs = launch(probed({**one, "abstracts": {"data.features": ("abstract",)}}), seeds=1)
+    assert runs.done == [], "a further column trains nothing"
+    assert [features for _, features in asked] == [("abstract",), ("abstract",)]
+    asked.clear()
+    launch(probed(one), seeds=1)
+    assert asked == []
+
+
+def test_a_run_without_its_model_is_named_and_left(launch: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+    stage, _ = launch(probed({"titles": {"data.features": ("title",)}}), seeds=1)
+    assert "of 'plain' is not probed: its model is not under" in capsys.readouterr().out
+    assert not [r for r in stage.store.load("probed") if r["role"] == "probe"]

@@ -12,6 +12,7 @@ import pytest
 
 from tastelab import config
 from tastelab.config import (
+    METHOD_VERSION,
     Adaptation,
     Auxiliary,
     ClusterConfig,
@@ -31,6 +32,7 @@ from tastelab.config import (
     value_at,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 RICH = RunConfig(
     data=DataConfig(features=("title", "abstract"), train_impressions=100),
     objective=ObjectiveConfig(
@@ -231,3 +233,38 @@ def test_configurations_are_frozen() -> None:
     for value in (RICH, RICH.optim, RICH.objective.loss, ClusterConfig()):
         with pytest.raises(dataclasses.FrozenInstanceError):
             value.seed = 1  # type: ignore[attr-defined]
+
+
+LATER_FIELDS = {
+    "data.domains": ("ai",),
+    "data.missing": 0.5,
+    "data.title_words": 3,
+    "evaluation.domains": ("ai",),
+    "model.gamma": 0.7,
+    "model.learnable_gamma": False,
+}
+
+
+@pytest.mark.parametrize("path", LATER_FIELDS)
+def test_a_field_added_later_is_hashed_where_it_is_set_and_else_absent(path: str) -> None:
+    plain, changed = RunConfig(), replace_at(RunConfig(), {path: LATER_FIELDS[path]})
+    part, name = path.split(".")
+    assert name not in to_dict(plain)[part]
+    assert run_id(changed, "d", "e") != run_id(plain, "d", "e")
+    assert from_dict(RunConfig, to_dict(changed)) == changed
+
+
+def test_recorded_runs_keep_their_ids() -> None:
+    """A change of configuration classes must not make recorded runs unknown: each would be run again."""
+    files = sorted((ROOT / "reports" / "runs").glob("*.jsonl"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    records = [record for line in lines if (record := json.loads(line))["role"] == "final"]
+    checked = 0
+    for record in records:
+        config = from_dict(RunConfig, record["config"])
+        whole = to_dict(config) == record["config"]  # the first sweep is older than a field that is always hashed
+        if whole and record["encoder"] is not None and record["method_version"] == METHOD_VERSION:
+            checked += 1
+            known = run_id(config, record["data"]["fingerprint"], record["encoder"]["fingerprint"])
+            assert known == record["run_id"], record["label"]
+    assert checked > 50

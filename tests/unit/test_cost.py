@@ -44,6 +44,11 @@ def test_a_bi_encoder_reads_each_text_once_an_impression_three_passes_long() -> 
     assert cost(config("bi_encoder", data__max_tokens=8)) == pytest.approx(petaflops(3 * TRAIN * read / 2))
 
 
+def test_features_that_are_read_apart_are_so_many_texts() -> None:
+    made = config("feature_bi_encoder", data__features=("title", "abstract", "category"))
+    assert cost(made) == pytest.approx(petaflops(3 * TRAIN * (HISTORY + CANDIDATES) * 3 * LENGTH))
+
+
 @pytest.mark.parametrize(("adaptation", "passes"), [("full", 3), ("lora", 2), ("frozen", 1)])
 def test_passes_depend_on_what_is_trained(adaptation: str, passes: int) -> None:
     made = config("colbert", model__adaptation=Adaptation.named(adaptation))

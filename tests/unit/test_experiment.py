@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from tastelab.config import Adaptation, Auxiliary, ObjectiveConfig, Pooling, RunConfig, replace_at
-from tastelab.experiment import Choice, Experiment, Float, Given, Point, Size, Variants, seeded
+from tastelab.experiment import Choice, Experiment, Float, Given, Point, Size, TrainedOn, Variants, seeded
 
 BASE = RunConfig(objective=ObjectiveConfig(auxiliaries=(Auxiliary.named("uniformity"),)))
 ROWS = Choice({"LoRA 4": Adaptation.named("lora", rank=4), "full": Adaptation.named("full")})
@@ -208,3 +208,50 @@ def test_another_override_of_a_variant_is_another_study() -> None:
     other = experiment(group="row", rows=Variants({**rows, "plain": {"optim.epochs": 2}}), search={})
     assert grid().study_name(BASE, "smoke", prints) != other.study_name(BASE, "smoke", prints)
     assert grid().study_name(BASE, "smoke", prints) == grid(question="?").study_name(BASE, "smoke", prints)
+
+
+def about_domains(**changed: Any) -> Experiment:
+    return dataclasses.replace(
+        Experiment(
+            "transfer", "", BASE, "row", TrainedOn(), probe_domains=True, probes={"short": {"data.title_words": 3}}
+        ),
+        **changed,
+    )
+
+
+def test_domains_make_rows_and_probes() -> None:
+    made = about_domains().on(["ai", "beer", "quantum"])
+    rows = {label: replace_at(BASE, values).data.domains for label, values in made.rows.values.items()}
+    assert rows == {
+        "ai": ("ai",),
+        "beer": ("beer",),
+        "quantum": ("quantum",),
+        "All domains": None,
+        "All but ai": ("beer", "quantum"),
+        "All but beer": ("ai", "quantum"),
+        "All but quantum": ("ai", "beer"),
+    }
+    assert list(made.probes) == ["short", "ai", "beer", "quantum"]
+    assert replace_at(BASE, made.probes["beer"]).evaluation.domains == ("beer",)
+
+
+def test_of_two_domains_all_but_one_is_the_other() -> None:
+    assert list(about_domains().on(["ai", "beer"]).rows.values) == ["ai", "beer", "All domains"]
+
+
+def test_before_the_data_are_known_one_row_stands_for_all() -> None:
+    assert [point.config for point in about_domains().at(Size()).grid(BASE)] == [BASE]
+    assert len(about_domains().at(Size()).on(["ai", "beer"]).rows.values) == 3
+
+
+@pytest.mark.parametrize("changed", [{}, {"rows": ROWS, "group": "model.adaptation"}, {"probe_domains": False}])
+def test_one_domain_is_too_few_to_compare(changed: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match="compares domains, and the data have one, ai: join several data sets with --data"
+    ):
+        about_domains(**changed).on(["ai"])
+
+
+def test_an_experiment_about_something_else_leaves_domains_alone() -> None:
+    made = experiment(probes={"short": {"data.title_words": 3}})
+    assert made.on(["ai"]) is made

@@ -1,4 +1,4 @@
-"""What `--data` may say → a prepared data set: a known name, a prepared folder, or a raw folder prepared once."""
+"""What `--data` may say → a prepared data set: a known name, a prepared folder, a raw folder, or several to join."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tastelab.data import mind
+from tastelab.data import join, mind
+from tastelab.data.corpora import HOLDS, find_raw, prepare_mind
 from tastelab.data.download import UNKNOWN, DownloadError, Expected, fetch
-from tastelab.data.mind_layout import HOLDS, find_splits
 from tastelab.data.progress import bar_of
 from tastelab.data.tables import PreparedData, open_prepared
 from tastelab.schema import SPLITS
@@ -64,7 +64,8 @@ def resolve(data: str, home: Path, *, progress: bool = True, options: Options | 
     """Return the prepared data set that `data` stands for, fetching and preparing it if need be.
 
     Args:
-        data: A name (see `names`), a prepared folder, or a folder or zip in MIND's layout.
+        data: A name (see `names`), a prepared folder, a folder or zip of raw files (of the corpora of `corpora`), or
+            several of these with commas between, which are joined.
         home: Where downloads (`downloads/`) and prepared data sets (`datasets/`) are kept.
         progress: Show bars.
         options: How to fetch and prepare.
@@ -83,6 +84,8 @@ def resolve(data: str, home: Path, *, progress: bool = True, options: Options | 
         return _as_prepared(path, options)
     if path.is_dir() or (path.is_file() and path.suffix == ".zip"):
         return _raw(path, home, progress, options)
+    if "," in data:
+        return _joined(data, home, progress, options)
     raise ValueError(
         f"'{data}' is neither a known data set ({', '.join(names())}) nor a folder: "
         f"pass one of these names, a prepared folder, or a folder that holds {HOLDS}."
@@ -93,6 +96,8 @@ def here(data: str, home: Path) -> PreparedData | None:
     """Return what `resolve` would, or None where that means a download."""
     if data in MIND:
         return _cached(home / "datasets" / data, Options())
+    if "," in data and not Path(data).expanduser().exists():
+        return resolve(data, home) if all(here(part, home) for part in _parts(data)) else None
     return resolve(data, home)
 
 
@@ -147,7 +152,7 @@ def _named_mind(name: str, home: Path, progress: bool, options: Options) -> Prep
         return found
     folder = home / "downloads" / name
     download_mind(name, folder, options.mirror, progress=progress)
-    return _prepare(folder, target, name, progress, options)
+    return prepare_mind(folder, target, name, options.max_bad_share, options.max_unknown_share, progress)
 
 
 def download_mind(name: str, folder: Path, mirror: str | None = None, *, progress: bool = True) -> None:
@@ -176,26 +181,25 @@ def _as_prepared(path: Path, options: Options) -> PreparedData:
 def _raw(path: Path, home: Path, progress: bool, options: Options) -> PreparedData:
     """Prepare a raw folder or zip once per state of its files."""
     name = path.absolute().name.removesuffix(".zip")
-    target = home / "datasets" / f"{_slug(name)}-{_digest(_state(path))}"
-    return _cached(target, options) or _prepare(path, target, name, progress, options)
+    raw = find_raw(path)
+    stats = [(file.label, file.origin.stat()) for file in raw.files]
+    state = repr([(label, stat.st_size, stat.st_mtime_ns) for label, stat in stats]) + raw.version
+    target = home / "datasets" / f"{_slug(name)}-{_digest(state)}"
+    shares = options.max_bad_share, options.max_unknown_share
+    return _cached(target, options) or raw.prepare(target, name, *shares, progress)
 
 
-def _prepare(source: Path, target: Path, name: str, progress: bool, options: Options) -> PreparedData:
-    return mind.prepare(
-        source,
-        target,
-        name=name,
-        max_bad_share=options.max_bad_share,
-        max_unknown_share=options.max_unknown_share,
-        progress=progress,
-    )
+def _parts(data: str) -> list[str]:
+    return [part.strip() for part in data.split(",") if part.strip()]
 
 
-def _state(path: Path) -> str:
-    """Describe the files that would be read: names, sizes, times of change."""
-    files = [file for split in find_splits(path) for file in (split.news, split.behaviors)]
-    stats = [(file.label, file.origin.stat()) for file in files]
-    return repr([(label, stat.st_size, stat.st_mtime_ns) for label, stat in stats])
+def _joined(data: str, home: Path, progress: bool, options: Options) -> PreparedData:
+    """Join data sets once per content of them."""
+    parts = join.ordered([resolve(part, home, progress=progress, options=options) for part in _parts(data)])
+    name = "+".join(part.name for part in parts)
+    version = f"{[part.fingerprint for part in parts]} {join.VERSION}"
+    target = home / "datasets" / f"{_slug(name)}-{_digest(version)}"
+    return _cached(target, options) or join.join(parts, target, name)
 
 
 def _cached(target: Path, options: Options) -> PreparedData | None:

@@ -73,7 +73,7 @@ def read_blocks(file: RawFile, advance: Callable[[int], object]) -> Iterator[tup
             cut = text.rfind(b"\n") + 1
             text, rest = text[:cut], text[cut:]
             if len(rest) > BLOCK_BYTES:
-                raise ValueError(f"{file.label} has a line longer than {BLOCK_BYTES:,} bytes: it is no MIND file.")
+                raise ValueError(f"{file.label} has a line longer than {BLOCK_BYTES:,} bytes: it is no such table.")
             if text:
                 yield number, text.replace(b"\r\n", b"\n")
                 number += text.count(b"\n")

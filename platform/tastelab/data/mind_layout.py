@@ -18,9 +18,13 @@ _SPLIT_NAME = re.compile(r"(?:.*[_-])?(train|dev|valid|validation|val|test)", re
 _ALIASES = {"valid": "dev", "validation": "dev", "val": "dev"}
 
 
+class NotMind(ValueError):
+    """Nothing of MIND's layout is there."""
+
+
 @dataclass(frozen=True)
 class RawFile:
-    """One TSV, on disk or inside a zip."""
+    """One table as a text file, on disk or inside a zip."""
 
     label: str  # how messages and records name it, relative to the folder given
     node: Node
@@ -54,16 +58,16 @@ def find_splits(source: Path) -> list[RawSplit]:
         ValueError: Nothing of MIND's layout is there, a split lacks one of its files, or two folders claim one split.
     """
     source = source.absolute()  # "." has no name
-    root = _as_node(source)
+    root = as_node(source)
     found = _splits_of(root, source)
     if not found:
-        wrapped = [(child, splits) for child in _folders(root) if (splits := _splits_of(child, source))]
+        wrapped = [(child, splits) for child in folders(root) if (splits := _splits_of(child, source))]
         if len(wrapped) > 1:
             names = ", ".join(_label(child, source) for child, _ in wrapped)
             raise ValueError(f"{source} holds several data sets ({names}): pass one of them.")
         found = wrapped[0][1] if wrapped else {}
     if not found:
-        raise ValueError(f"{source} holds no MIND files: it must hold {HOLDS}.")
+        raise NotMind(f"{source} holds no MIND files: it must hold {HOLDS}.")
     return [found[split] for split in SPLITS if split in found]
 
 
@@ -77,7 +81,7 @@ def _splits_of(node: Node, source: Path) -> dict[str, RawSplit]:
             )
         return {split: _as_split(split, node, source)}
     found: dict[str, Node] = {}
-    for child in _folders(node):
+    for child in folders(node):
         if (split := split_of(child.name)) is None:
             continue
         if split in found and _stem(child) != _stem(found[split]):
@@ -102,22 +106,23 @@ def _as_split(split: str, node: Node, source: Path) -> RawSplit:
     for name in ("behaviors.tsv", "news.tsv"):
         if not (holder / name).is_file():
             raise ValueError(f"{_label(node, source)} holds no {name}: the split '{split}' needs it.")
-    return RawSplit(split, _as_file(holder / "news.tsv", source), _as_file(holder / "behaviors.tsv", source))
+    return RawSplit(split, as_file(holder / "news.tsv", source), as_file(holder / "behaviors.tsv", source))
 
 
 def _inner(node: Node) -> Node:
     """Return the only folder inside a folder or zip that holds no tables itself; some mirrors wrap them so."""
-    inner = [] if _holds_tables(node) else list(_folders(node))
+    inner = [] if _holds_tables(node) else list(folders(node))
     return inner[0] if len(inner) == 1 else node
 
 
-def _as_file(node: Node, source: Path) -> RawFile:
+def as_file(node: Node, source: Path) -> RawFile:
+    """Return the file at `node`, labelled by its place in `source`."""
     origin = node if isinstance(node, Path) else Path(str(node.root.filename))
     return RawFile(_label(node, source), node, origin)
 
 
-def _as_node(path: Path) -> Node:
-    """Return a folder as it is and a zip as the tree inside it."""
+def as_node(path: Path) -> Node:
+    """Return a folder as it is and a zip as the tree inside it; raise `ValueError` where it is no complete zip."""
     if path.is_dir():
         return path
     try:
@@ -126,11 +131,11 @@ def _as_node(path: Path) -> Node:
         raise ValueError(f"{path} is no complete zip file ({error}): download it again.") from None
 
 
-def _folders(node: Node) -> Iterator[Node]:
+def folders(node: Node) -> Iterator[Node]:
     """Yield the folders in `node`, then the zips beside them, each by name."""
     children = sorted((c for c in node.iterdir() if not c.name.startswith((".", "__MACOSX"))), key=lambda c: c.name)
     yield from (child for child in children if child.is_dir())
-    yield from (_as_node(c) for c in children if isinstance(c, Path) and c.suffix == ".zip" and c.is_file())
+    yield from (as_node(c) for c in children if isinstance(c, Path) and c.suffix == ".zip" and c.is_file())
 
 
 def _holds_tables(node: Node) -> bool:

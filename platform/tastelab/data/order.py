@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from tastelab.config import DataConfig
+from tastelab.data.domains import impression_domains, rows_of
 from tastelab.data.tables import PreparedData
 
 Ints = npt.NDArray[np.int64]
@@ -115,16 +116,20 @@ def within_window(window: Window, seed: int, epoch: int) -> Ints:
 def fitting_and_validation(data: PreparedData, config: DataConfig) -> tuple[Ints, Ints]:
     """Cut the train split in time: rows to fit and the validation rows from its end, each sorted.
 
-    Rows without a time keep their place in the file. A cap takes fitting rows evenly over time, the same for all seeds.
+    Rows without a time keep their place in the file. Rows of other domains than the configured ones take no part. A cap
+    takes fitting rows evenly over time, the same for all seeds.
 
     Raises:
-        ValueError: the train split has no labels, or the cut leaves one side empty.
+        ValueError: the train split has no labels, a domain is unknown, or the cut leaves one side empty.
     """
     if not data.has_labels("train"):
         raise ValueError(f"The train split of '{data.name}' has no labels: there is nothing to learn from.")
     if config.train_impressions is not None and config.train_impressions < 1:
         raise ValueError(f"train_impressions is {config.train_impressions}: use at least 1, or None for all.")
-    total = data.num_impressions("train")
+    rows = np.arange(data.num_impressions("train"))
+    if config.domains is not None:
+        rows = rows_of(data, "train", config.domains)
+    total = len(rows)
     num_validation = round(total * config.validation_share)
     if not 0 < num_validation < total:
         raise ValueError(
@@ -132,8 +137,21 @@ def fitting_and_validation(data: PreparedData, config: DataConfig) -> tuple[Ints
             f"{num_validation} to validate on: use a share that leaves some on both sides."
         )
     times = data.impressions("train", ["time"])["time"].cast("int64").fill_null(0).to_numpy()
-    by_time = np.argsort(times, kind="stable")
-    fitting, validation = by_time[:-num_validation], by_time[-num_validation:]
+    by_time = rows[np.argsort(times[rows], kind="stable")]
+    late = np.arange(total) >= total - num_validation
+    if data.meta.get("source") == "join":  # parts of different years: each is cut at its own end
+        late = _late_in_its_domain(impression_domains(data, "train")[by_time], config.validation_share)
+    fitting, validation = by_time[~late], by_time[late]
     if config.train_impressions is not None and config.train_impressions < len(fitting):
         fitting = fitting[np.linspace(0, len(fitting) - 1, config.train_impressions).round().astype(np.int64)]
     return np.sort(fitting), np.sort(validation)
+
+
+def _late_in_its_domain(codes_N: Ints, share: float) -> npt.NDArray[np.bool_]:
+    """Tell which rows, in the order of time, are among the last of their domain."""
+    order_N = np.argsort(codes_N, kind="stable")
+    _, first, counts = np.unique(codes_N[order_N], return_index=True, return_counts=True)
+    place_N = np.arange(len(codes_N)) - np.repeat(first, counts)
+    late_N = np.zeros(len(codes_N), np.bool_)
+    late_N[order_N] = place_N >= np.repeat(counts - np.round(counts * share).astype(np.int64), counts)
+    return late_N

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tastelab.schema import IMPRESSIONS, ITEMS
+from tastelab.schema import IMPRESSIONS, ITEM_EXTRAS, ITEMS
 
 FORMAT = 1
 ROWS_PER_FILE = 8_192
@@ -70,9 +70,18 @@ class PreparedData:
         """Tell whether the impressions of a split carry clicks."""
         return bool(self.meta["splits"][self._known(split)]["has_labels"])
 
+    @property
+    def has_feedback(self) -> bool:
+        """Tell whether any history says of an item that it was disliked."""
+        return any(split.get("has_feedback", False) for split in self.meta["splits"].values())
+
     def items(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the item table."""
         return pq.read_table(self.path / "items.parquet", columns=columns and list(columns))
+
+    def has_item_column(self, name: str) -> bool:
+        """Tell whether the item table has one of the columns of `schema.ITEM_EXTRAS`."""
+        return name in pq.read_schema(self.path / "items.parquet").names
 
     def files(self, split: str) -> list[Path]:
         """List the impression files of a split in file order."""
@@ -120,8 +129,9 @@ class DatasetWriter:
         return self
 
     def write_items(self, items: pa.Table) -> None:
-        """Write the item table (columns of `schema.ITEMS`)."""
-        items = items.select(ITEMS.names).cast(ITEMS)
+        """Write the item table: columns of `schema.ITEMS`, and those of `schema.ITEM_EXTRAS` that it has."""
+        schema = pa.schema([*ITEMS, *(field for field in ITEM_EXTRAS if field.name in items.column_names)])
+        items = items.select(schema.names).cast(schema)
         pq.write_table(items, self._partial / "items.parquet", compression="zstd")
         self._num_items = items.num_rows
         _update(self._hash, items)
@@ -147,6 +157,7 @@ class DatasetWriter:
             writer.flush()
             self._hash.update(f"{split}:{writer.hash.hexdigest()}".encode())
             splits[split] = {"num_impressions": writer.num_rows, "has_labels": writer.has_labels}
+            splits[split] |= {"has_feedback": True} if writer.has_dislikes else {}
         meta = {"format": FORMAT, "name": self.name, "fingerprint": self._hash.hexdigest()[:12]}
         meta |= {"num_items": self._num_items, "splits": splits} | self.extra
         (self._partial / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
@@ -160,7 +171,7 @@ class _SplitWriter:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self.folder, self.hash = folder, hashlib.sha256()
-        self.num_rows, self.num_files, self.has_labels = 0, 0, False
+        self.num_rows, self.num_files, self.has_labels, self.has_dislikes = 0, 0, False, False
         self._pending: list[pa.Table] = []
         self._num_pending = 0
 
@@ -169,6 +180,7 @@ class _SplitWriter:
         table = impressions.append_column("row", rows).select(IMPRESSIONS.names).cast(IMPRESSIONS)
         self.num_rows += table.num_rows
         self.has_labels |= table["labels"].null_count < table.num_rows
+        self.has_dislikes |= bool((pc.min(pc.list_flatten(table["feedback"])).as_py() or 0) < 0)
         self._pending.append(table)
         self._num_pending += table.num_rows
         while self._num_pending >= ROWS_PER_FILE:

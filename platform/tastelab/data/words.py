@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from tastelab.config import digest
 from tastelab.data.glove import read_vectors
 from tastelab.data.tables import PreparedData
-from tastelab.data.tokens import check_features, join_features
+from tastelab.data.tokens import ItemTexts, join_features
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 """Rows 0 and 1 of every vocabulary."""
@@ -38,26 +38,24 @@ class Words(NamedTuple):
     """12 hex digits: vocabulary and given vectors."""
 
 
-def prepare_words(
-    data: PreparedData, features: Sequence[str], max_tokens: int, glove: Path | None = None, min_count: int = 1
-) -> Words:
+def prepare_words(data: PreparedData, texts: ItemTexts, glove: Path | None = None, min_count: int = 1) -> Words:
     """Build the vocabulary of a data set, and the table of its given vectors, unless they are there.
 
     Args:
         data: the prepared data set; the folder is put into its folder.
-        features: text features, joined in this order.
-        max_tokens: words of a text that are read; a token store of the same length may be put into the folder.
+        texts: how items are read; only the words that are read count, and a token store of the same texts may be put
+            into the folder.
         glove: text file of pretrained vectors, see `data.glove`.
         min_count: words that stand in the texts less often are unknown.
 
     Raises:
-        ValueError: a feature is unknown, no text has a word, or the file of vectors is not usable.
+        ValueError: no text has a word, or the file of vectors is not usable.
     """
-    check_features(features)
-    key = digest([data.fingerprint, list(features), max_tokens, min_count, _identity(glove)])
+    features, max_tokens, *later = texts.identity
+    key = digest([data.fingerprint, features, max_tokens, min_count, _identity(glove), *later])
     folder = data.path / "tokens" / f"words-{'+'.join(features)}-{key}"
     if not (folder / "words.json").exists():
-        _build(data, features, max_tokens, glove, min_count, folder)
+        _build(data, texts, glove, min_count, folder)
     return Words(folder, json.loads((folder / "words.json").read_text())["fingerprint"])
 
 
@@ -103,13 +101,12 @@ def _word_tokenizer(vocabulary: dict[str, int]) -> Any:
     return tokenizer
 
 
-def _build(
-    data: PreparedData, features: Sequence[str], max_tokens: int, glove: Path | None, min_count: int, folder: Path
-) -> None:
-    texts = join_features(data.items(list(features)), features, " ")
-    tokenizer = build_vocabulary(_each(texts), min_count, max_tokens)
+def _build(data: PreparedData, texts: ItemTexts, glove: Path | None, min_count: int, folder: Path) -> None:
+    joined = join_features(texts.read(data), texts.features, " ")
+    tokenizer = build_vocabulary(_each(joined), min_count, texts.max_tokens)
     if len(tokenizer) == 2:
-        raise ValueError(f"No item of '{data.name}' has a word in its {', '.join(features)}: choose other features.")
+        features = ", ".join(texts.features)
+        raise ValueError(f"No item of '{data.name}' has a word in its {features}: choose other features.")
     vectors = None if glove is None else read_vectors(glove, tokenizer.get_vocab())
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -182,11 +183,12 @@ class _Scorer:
 
     def score_group(self, group: RowGroup) -> Part:
         """Score the impressions of one row group in padded chunks."""
-        table = next(tables([group], ["history", "candidates", "labels"]))
+        table = next(tables([group], ["history", "feedback", "candidates", "labels"]))
         candidates, offsets = flat(table["candidates"])
         history, history_offsets = flat(table["history"])
         labels = None if table["labels"].null_count else flat(table["labels"])[0]
         history_BH, history_mask_BH = padded(history, history_offsets, self.max_history)
+        feedback_BH = _signs(table["feedback"], history_mask_BH, self.max_history)
         sizes = np.diff(offsets)
         scores = np.zeros(len(candidates), np.float64)
         by_size = np.argsort(sizes, kind="stable")  # impressions of like size share a chunk, so padding costs little
@@ -195,13 +197,25 @@ class _Scorer:
             mask_BC = slots_C < sizes[chunk][:, None]
             position_BC = np.where(mask_BC, offsets[:-1][chunk][:, None] + slots_C, 0)
             index_BC = self.place[candidates[position_BC]]
-            slots = (self.place[history_BH[chunk]], history_mask_BH[chunk], index_BC, mask_BC)
+            slots = [self.place[history_BH[chunk]], history_mask_BH[chunk], index_BC, mask_BC]
+            slots += [] if feedback_BH is None else [feedback_BH[chunk]]
             with autocast(self.precision, self.device):
-                scores_BC = self.ranker.score(
+                scores_BC = self.ranker.scores(
                     self.items, Slots(*(torch.from_numpy(array).to(self.device) for array in slots))
                 )
             scores[position_BC[mask_BC]] = scores_BC.double().cpu().numpy()[mask_BC]
         return scores, sizes, labels, np.diff(history_offsets)
+
+
+def _signs(feedback: pa.ChunkedArray, history_mask_BH: Bools, max_history: int) -> Ints | None:
+    """Return the signs of the history slots, 0 where masked; an impression without feedback likes all it clicked."""
+    if feedback.null_count == len(feedback):
+        return None
+    given_B = feedback.is_valid().to_numpy()
+    signs_BH = history_mask_BH.astype(np.int64)
+    kept_BH, mask_BH = padded(*flat(feedback), max_history)
+    signs_BH[:, : kept_BH.shape[1]][mask_BH & given_B[:, None]] = kept_BH[mask_BH & given_B[:, None]]
+    return signs_BH
 
 
 def _chunks(by_size: Ints, sizes: Ints, num_history: int, width: int) -> Iterator[Ints]:

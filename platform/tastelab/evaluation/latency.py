@@ -62,14 +62,14 @@ def latency(
             items, slots, wanted_U = batch
             nobody_U = torch.full_like(items.ids_U, -1)  # by its id an item's frozen layers would be known
             with autocast(precision, device):
-                return ranker.score(ranker.represent(nobody_U, items.tokens_UT, items.mask_UT, wanted_U), slots)
+                return ranker.scores(ranker.represent(nobody_U, items.tokens_UT, items.mask_UT, wanted_U), slots)
 
         with autocast(precision, device):
             known = [(ranker.represent(i.ids_U, i.tokens_UT, i.mask_UT, w), s) for i, s, w in batches]
 
         def warm(batch: tuple[Items, Slots]) -> object:
             with autocast(precision, device):
-                return ranker.score(*batch)
+                return ranker.scores(*batch)
 
         found[f"warm_{size}"] = _median_ms(warm, known, device) / size
         # An architecture that computes nothing of an item alone has nothing to keep.

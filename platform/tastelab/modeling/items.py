@@ -74,11 +74,37 @@ class Slots:
     history_mask_BH: Tensor  # bool
     candidate_index_BC: Tensor  # int64 into U
     candidate_mask_BC: Tensor  # bool
+    feedback_BH: Tensor | None = None  # +1 liked, -1 disliked, 0 masked; None: all liked
 
     @staticmethod
     def of(batch: Batch) -> Slots:
         """Take the slots of a batch."""
-        return Slots(batch.history_index_BH, batch.history_mask_BH, batch.candidate_index_BC, batch.candidate_mask_BC)
+        return Slots(
+            batch.history_index_BH,
+            batch.history_mask_BH,
+            batch.candidate_index_BC,
+            batch.candidate_mask_BC,
+            batch.feedback_BH,
+        )
+
+    def liked(self) -> Slots:
+        """Leave what was disliked out of the histories."""
+        if self.feedback_BH is None:
+            return self
+        mask_BH = self.history_mask_BH & (self.feedback_BH >= 0)
+        return dataclasses.replace(self, history_mask_BH=mask_BH, feedback_BH=None)
+
+    def disliked(self) -> tuple[Tensor, Slots]:
+        """Return which impressions have dislikes, int64 (N,), and their slots with these alone as history."""
+        assert self.feedback_BH is not None
+        mask_BH = self.history_mask_BH & (self.feedback_BH < 0)
+        rows_N = mask_BH.any(dim=1).nonzero()[:, 0]
+        return rows_N, Slots(
+            self.history_index_BH[rows_N],
+            mask_BH[rows_N],
+            self.candidate_index_BC[rows_N],
+            self.candidate_mask_BC[rows_N],
+        )
 
     def candidates(self, num_items: int) -> Tensor:
         """Tell which of the items are a candidate anywhere: bool (U,)."""

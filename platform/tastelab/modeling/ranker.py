@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, softplus
 
 from tastelab.config import Architecture, ModelConfig
 from tastelab.modeling.items import Items, Slots
@@ -42,10 +42,25 @@ class Ranker(nn.Module):
     has_item_table: ClassVar[bool] = False
     """Whether something is trained per item, so that ids mean items of the data that it was trained on."""
 
+    dislike_weight: nn.Parameter | None
+    """What γ is the softplus of; None where the training data say nothing of dislikes."""
+    default_gamma: float = 0.5
+    """γ where none was trained."""
+
+    def __init__(self) -> None:
+        """Begin without a γ of its own: `build_ranker` adds it where the data have dislikes."""
+        super().__init__()
+        self.register_parameter("dislike_weight", None)
+
     @property
     def width(self) -> int:
         """Length of an item vector."""
         raise NotImplementedError
+
+    @property
+    def gamma(self) -> float | None:
+        """What a dislike weighs against a like (methods.md §8); None where the data had no dislikes."""
+        return None if self.dislike_weight is None else float(softplus(self.dislike_weight.detach()))
 
     def represent(self, ids_U: Tensor, tokens_UT: Tensor, mask_UT: Tensor, wanted_U: Tensor | None = None) -> Items:
         """Compute what can be known of each item alone, so that it is computed once however often it is scored.
@@ -62,12 +77,25 @@ class Ranker(nn.Module):
         """Score the candidates of each impression against its history, in float32 whatever autocast says: scores_BC."""
         raise NotImplementedError
 
+    def scores(self, items: Items, slots: Slots) -> Tensor:
+        """Score with likes and dislikes: `s(liked, n) - γ s(disliked, n)`, without dislikes the plain score (§8)."""
+        scores_BC = self.score(items, slots.liked())
+        if self.dislike_weight is not None:  # γ stays in the graph: DDP waits for a gradient of every parameter
+            scores_BC = scores_BC + 0.0 * self.dislike_weight
+        if slots.feedback_BH is None:
+            return scores_BC
+        rows_N, disliked = slots.disliked()
+        if not len(rows_N):
+            return scores_BC
+        gamma = self.default_gamma if self.dislike_weight is None else softplus(self.dislike_weight)
+        return scores_BC.index_add(0, rows_N, -gamma * self.score(items, disliked))
+
     def forward(self, batch: Batch) -> RankerOutput:
         """Represent each distinct item once, score, and gather the vectors of the slots."""
         slots = Slots.of(batch)
         wanted_U = None if self.item_vectors == "all" else slots.candidates(len(batch.item_ids_U))
         items = self.represent(batch.item_ids_U, batch.item_tokens_UT, batch.item_mask_UT, wanted_U)
-        scores_BC = self.score(items, slots)
+        scores_BC = self.scores(items, slots)
         vectors_UD = self.unit_vectors(items)
         if vectors_UD is None:
             return RankerOutput(scores_BC)
@@ -82,8 +110,9 @@ class Ranker(nn.Module):
 class RankerArchitecture(Architecture):
     """What every architecture's configuration offers."""
 
-    tokens: ClassVar[Literal["encoder", "words"]] = "encoder"
-    """Whose tokens the item texts are cut into: the pretrained encoder's, or words of the data set."""
+    tokens: ClassVar[Literal["encoder", "features", "words"]] = "encoder"
+    """Whose tokens the item texts are cut into: the pretrained encoder's, of the joined features or of each feature by
+    itself; or words of the data set."""
     item_vectors: ClassVar[ItemVectors] = "all"
     """As `Ranker.item_vectors`, known before anything is loaded."""
     pools_items: ClassVar[bool] = True
@@ -113,6 +142,8 @@ class Resources:
     """Items of the data set, for an architecture with a table of them."""
     reuse_mb: int = 2_048
     """Memory in which the outputs of frozen layers may be kept; 0 keeps none."""
+    has_feedback: bool = False
+    """Whether histories say what was disliked, so that γ has something to learn from."""
 
 
 def build_ranker(config: ModelConfig, resources: Resources | str, seed: int = 0) -> Ranker:
@@ -126,7 +157,17 @@ def build_ranker(config: ModelConfig, resources: Resources | str, seed: int = 0)
     resources = Resources(resources) if isinstance(resources, str) else resources
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return cast(RankerArchitecture, config.architecture).build(config, resources)
+        ranker = cast(RankerArchitecture, config.architecture).build(config, resources)
+    ranker.default_gamma = config.gamma
+    if resources.has_feedback and config.learnable_gamma:
+        ranker.dislike_weight = nn.Parameter(torch.tensor(config.gamma).expm1().log())  # the inverse of softplus
+    return ranker
+
+
+def check_gamma(config: ModelConfig) -> None:
+    """Raise `ValueError` for a γ that cannot be, or that training cannot start from."""
+    if not config.gamma >= 0 or (config.learnable_gamma and not config.gamma > 0):
+        raise ValueError(f"gamma is {config.gamma}: choose a number above 0, or 0 with learnable_gamma=False.")
 
 
 def trainable_state(ranker: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 
 from tastelab.config import METHOD_VERSION
@@ -16,18 +17,29 @@ MAX_ERROR = 160  # characters of an error that a note repeats
 def caption(rows: Sequence[Row], size: str) -> list[str]:
     """Return the paragraphs above a table: size, data, encoder, split, counts, code and machine of its runs."""
     runs = [run for row in rows for run in row.runs]
+    features = [f"features {names}" for names in distinct(runs, "features") if names]
+    counts = [_line(made)] if (made := [*_counts(runs), *_best(runs)]) else []
+    return [setting(runs, size, *features), *counts, *machine(runs)]
+
+
+def setting(runs: Sequence[Record], size: str, *more: str) -> str:
+    """Return the line that names size, data, encoder, split, ties, `more`, and the method version of runs."""
     facts = [f"size **{size}**", *_named(runs, "data"), *_named(runs, "encoder")]
     facts += [
         f"{word} {value}" for word, path in (("split", "split"), ("ties", "dialect")) for value in distinct(runs, path)
     ]
-    facts += [f"features {names}" for names in distinct(runs, "features") if names]
-    facts += [f"method version {value}" for value in distinct(runs, "method_version")]
-    return [_line(facts), *([_line(made)] if (made := [*_counts(runs), *_best(runs)]) else []), *_machine(runs)]
+    return _line([*facts, *more, *(f"method version {value}" for value in distinct(runs, "method_version"))])
+
+
+def warnings(runs: Iterable[Record]) -> list[str]:
+    """Return what a reader must know of the data of runs, such as a trivial ranker that they favour, each once."""
+    found = [sentence for run in runs for sentence in lookup(run, "data.warnings") or ()]
+    return list(dict.fromkeys(map(str, found)))
 
 
 def notes(rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str = "") -> list[str]:
     """Return the sentences below a table: the experiment's own, how to read it, pending, failed, stale, left out."""
-    found = [note] if note else []
+    found = [*warnings(run for row in rows for run in row.runs), *([note] if note else [])]
     if any(row.runs for row in rows):
         found.append(
             "Values are means over seeds. The interval is over impressions (95 % bootstrap; the mean of the seeds' "
@@ -94,7 +106,12 @@ def run_list(rows: Sequence[Row]) -> str:
     lines = [
         f"- {_escaped(row.label)}: " + ", ".join(f"`{run['run_id']}`" for run in row.runs) for row in rows if row.runs
     ]
-    return "\n".join(["<details><summary>Runs</summary>", "", *lines, "", "</details>"]) if lines else ""
+    return folded("Runs", "\n".join(lines)) if lines else ""
+
+
+def folded(title: str, body: str) -> str:
+    """Fold Markdown away under a title, which is plain text."""
+    return f"<details><summary>{html.escape(title)}</summary>\n\n{body}\n\n</details>"
 
 
 def _escaped(label: str) -> str:
@@ -128,7 +145,8 @@ def _best(runs: Sequence[Record]) -> list[str]:
     return [f"best reachable AUC {value:.4f}" for value in distinct(runs, "data.best_auc")]
 
 
-def _machine(runs: Sequence[Record]) -> list[str]:
+def machine(runs: Sequence[Record]) -> list[str]:
+    """Return the line that names the code and the hardware of runs; none where they name neither."""
     git = [run["git"] for run in runs if run.get("git")]
     facts = [f"commit `{commit[:7]}`" for commit in dict.fromkeys(state["commit"] for state in git)]
     facts += ["uncommitted changes"] if any(state["dirty"] for state in git) else []

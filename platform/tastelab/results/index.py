@@ -10,8 +10,8 @@ from tastelab.results.columns import ABSENT, aligned
 from tastelab.results.store import Record, RecordStore, distinct
 from tastelab.results.tables import write_text
 
-HEADER = ("experiment", "size", "data", "trials", "runs", "baselines", "failed", "stale", "pending rows", "last record")
-RIGHT = (False, False, False, True, True, True, True, True, True, False)
+COUNTED = {"search": "trials", "final": "runs", "baseline": "baselines", "probe": "probes"}
+"""Role of a record → header of its column; probes have one only where there are some."""
 INTRODUCTION = """\
 # Results
 
@@ -24,17 +24,23 @@ def write_index(reports: Path) -> Path:
     """Write `reports/README.md` from the records, tables and figures under `reports`; return its path.
 
     Counts are of finished runs that are not stale, `trials` with the pruned ones; `pending rows` are those of the
-    experiment's tables that wait for a run. An experiment that was never run is listed by the tables that wait for it.
+    experiment's tables that wait for a run or, in a matrix, for a probe. An experiment that was never run is listed by
+    the tables that wait for it.
     """
-    by_experiment = _grouped(RecordStore(reports).load(), sorted((reports / "tables").glob("*.md")))
+    records = RecordStore(reports).load()
+    roles = [role for role in COUNTED if role != "probe" or any(record["role"] == role for record in records)]
+    by_experiment = _grouped(records, sorted((reports / "tables").glob("*.md")))
     pages = _files_of(by_experiment, reports / "tables", "*.md")
     figures = _files_of(by_experiment, reports / "figures", "*.svg")
     lines = [
-        _line(name, size, records, sum(_num_pending(page, size) for page in pages[name]))
+        _line(name, size, records, roles, sum(_num_pending(page, size) for page in pages[name]))
         for name, all_records in by_experiment.items()
         for size, records in (_by_size(all_records) or {"default": []}).items()
     ]
-    overview = aligned([HEADER, *lines], RIGHT) if lines else "Nothing was run yet."
+    header = ["experiment", "size", "data", *(COUNTED[role] for role in roles)]
+    header += ["failed", "stale", "pending rows", "last record"]
+    sides = [False, False, False, *(True for _ in roles), True, True, True, False]
+    overview = aligned([header, *lines], sides) if lines else "Nothing was run yet."
     sections = [_section(name, pages[name], figures[name]) for name in by_experiment]
     return write_text(reports / "README.md", "\n\n".join([INTRODUCTION, overview, *sections]) + "\n")
 
@@ -66,10 +72,10 @@ def _files_of(experiments: dict[str, list[Record]], folder: Path, pattern: str) 
     return found
 
 
-def _line(name: str, size: str, records: Sequence[Record], num_pending: int) -> list[str]:
+def _line(name: str, size: str, records: Sequence[Record], roles: Sequence[str], num_pending: int) -> list[str]:
     fresh = [record for record in records if not record["stale"]]
     done = [record for record in fresh if record["status"] != "failed"]
-    counts = [sum(record["role"] == role for record in done) for role in ("search", "final", "baseline")]
+    counts = [sum(record["role"] == role for record in done) for role in roles]
     counts += [len(fresh) - len(done), len(records) - len(fresh), num_pending]
     data = ", ".join(map(str, distinct(records, "data.name"))) or ABSENT
     last = max(map(str, distinct(records, "finished_at")), default=ABSENT)[:10]
@@ -94,4 +100,5 @@ def _num_pending(page: Path, size: str) -> int:
     if not data.exists():
         return 0
     with data.open(encoding="utf-8", newline="") as lines:
-        return sum(row.get("status") == "pending" and row.get("size") == size for row in csv.DictReader(lines))
+        waiting = [row for row in csv.DictReader(lines) if row.get("status") == "pending" and row.get("size") == size]
+    return len({(row.get("data_name"), row.get("group"), row.get("label")) for row in waiting})

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tastelab.results.captions import SMOKE
+from tastelab.results.captions import SMOKE, warnings
 from tastelab.results.columns import aligned, best_rows, row_label
 from tastelab.results.formats import ABSENT, metric_label
 from tastelab.results.published import DATASETS, Published, published
@@ -39,6 +39,11 @@ class Panel:
     """For each of `rows` its published row, None where [A] has none on data of this kind."""
     references: tuple[Published, ...]
     """Published rows without a row of ours."""
+
+    @property
+    def runs(self) -> list[Record]:
+        """Every finished run of the panel."""
+        return [run for row in self.rows for run in row.runs]
 
     @property
     def published_metrics(self) -> list[str]:
@@ -101,7 +106,8 @@ def markdown(table: Table, shown: Sequence[Panel]) -> list[str]:
         cells = panel.cells(table.heading)
         published_in = f"*Published: {panel.origins}.*" if panel.published_metrics else ""
         right = [False, *(True for _ in cells[0][1:])]
-        blocks += [f"### {panel.header}", _facts(panel), published_in, aligned(cells, right)]
+        warned = "\n".join(f"- {sentence}" for sentence in warnings(panel.runs))
+        blocks += [f"### {panel.header}", _facts(panel), published_in, aligned(cells, right), warned]
     return blocks
 
 
@@ -160,7 +166,7 @@ def _panel(table: Table, section: Section, header: str) -> Panel:
 
 
 def _facts(panel: Panel) -> str:
-    runs = [run for row in panel.rows for run in row.runs]
+    runs = panel.runs
     if not runs:
         return "Nothing was run on it yet."
     trained = [run for row in panel.rows if not row.baseline for run in row.runs]

@@ -27,6 +27,9 @@ BASELINES = {
 
 OPTIONAL_BASELINES = {"newest"}  # exists only where items have dates
 
+APART = ("comparison", "probe")
+"""Roles of records that name the runs they belong to, and neither make a row nor decide which runs a row shows."""
+
 FIXED = ("data.fingerprint", "encoder.fingerprint", "split", "dialect", "trial.study")
 """Where all records of one table must agree, as far as they have the value."""
 
@@ -99,18 +102,18 @@ def comparable(records: Iterable[Record], size: str, fixed: Sequence[str] = FIXE
     """Split the records of one size into those that agree with the latest one and those left out.
 
     A record that lacks a fixed value (a baseline has no encoder) agrees with any. Search trials look at another split
-    than the runs of the table, so the split binds only the others. Comparisons are kept and decide nothing: each names
-    the runs that it holds for.
+    than the runs of the table, so the split binds only the others. Comparisons and probes are kept and decide nothing:
+    each names the runs that it holds for.
     """
     sized = [record for record in records if record["size"] == size]
-    comparisons = [record for record in sized if record["role"] == "comparison"]
-    kept, left_out = [record for record in sized if record["role"] != "comparison"], []
+    apart = [record for record in sized if record["role"] in APART]
+    kept, left_out = [record for record in sized if record["role"] not in APART], []
     for path in fixed:
         bound = [r for r in kept if lookup(r, path) is not None and not (path == "split" and r["role"] == "search")]
         wrong = [r for r in bound if lookup(r, path) != lookup(bound[-1], path)]
         left_out += wrong
         kept = [r for r in kept if not any(r is other for other in wrong)]
-    return kept + comparisons, left_out
+    return kept + apart, left_out
 
 
 def make_rows(
@@ -119,7 +122,7 @@ def make_rows(
     rows: Sequence[tuple[str, str]] | None = None,
     baselines: bool = True,
 ) -> list[Row]:
-    """Group comparable records into rows; baselines come last. Comparisons make no row.
+    """Group comparable records into rows; baselines come last. Comparisons and probes make no row.
 
     Args:
         records: Of one size, as `comparable` returns them.
@@ -127,14 +130,14 @@ def make_rows(
         rows: (group, label) of every row in order, pending ones included; None takes the groups as they come.
         baselines: Whether to end with the baselines.
     """
-    named = [r for r in records if r["role"] not in ("baseline", "comparison") and lookup(r, group) is not None]
+    named = [r for r in records if r["role"] not in ("baseline", *APART) and lookup(r, group) is not None]
     order = rows or list({str(lookup(r, group)): str(r.get("label") or lookup(r, group)) for r in named}.items())
     made = [_row(name, label, [r for r in named if str(lookup(r, group)) == name]) for name, label in order]
     return made + (_baseline_rows(records) if baselines else [])
 
 
 def _row(group: str, label: str, records: Sequence[Record]) -> Row:
-    finals = _one_configuration([r for r in records if r["role"] != "search"])
+    finals = one_configuration([r for r in records if r["role"] != "search"])
     return Row(
         group,
         label,
@@ -153,13 +156,13 @@ def _baseline_rows(records: Sequence[Record]) -> list[Row]:
     for name, found in by_name.items():
         if found or name not in OPTIONAL_BASELINES:
             label = BASELINES.get(name) or str(found[-1].get("label") or name)
-            finals = _one_configuration(found)
+            finals = one_configuration(found)
             done = tuple(r for r in finals if r["status"] == "finished")
             rows.append(Row(name, label, True, done, tuple(r for r in finals if r["status"] == "failed")))
     return rows
 
 
-def _one_configuration(records: Sequence[Record]) -> list[Record]:
+def one_configuration(records: Sequence[Record]) -> list[Record]:
     """Keep the runs of the latest configuration, the latest run of each seed, in the order of seeds."""
     fresh = [r for r in records if not r.get("stale")] or list(records)
     if not fresh:

@@ -28,10 +28,19 @@ class Section:
 
 
 def sections(records: Sequence[Record]) -> list[Section]:
-    """Cut records by size and name of the data set: larger sizes first, then by name."""
-    keys = {(record["size"], str(lookup(record, "data.name") or "")) for record in records}
-    ordered = sorted(keys, key=lambda key: (ORDER.index(key[0]), key[1]))
-    return [
-        Section(size, data, tuple(r for r in records if (r["size"], str(lookup(r, "data.name") or "")) == (size, data)))
-        for size, data in ordered
+    """Cut records by size and name of the data set: larger sizes first, then by name.
+
+    A probe stands where the run stands that it is a probe of, whatever data it was measured on; where no record of that
+    run is left, nowhere.
+    """
+    homes = {(record["size"], record["run_id"]): _key(record) for record in records if record["role"] != "probe"}
+    placed = [
+        (homes.get((record["size"], str(record.get("of")))) if record["role"] == "probe" else _key(record), record)
+        for record in records
     ]
+    ordered = sorted({key for key, _ in placed if key}, key=lambda key: (ORDER.index(key[0]), key[1]))
+    return [Section(*key, tuple(record for place, record in placed if place == key)) for key in ordered]
+
+
+def _key(record: Record) -> tuple[str, str]:
+    return record["size"], str(lookup(record, "data.name") or "")

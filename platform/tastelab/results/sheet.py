@@ -29,12 +29,7 @@ SETTINGS = ("data.train_impressions", "optim.epochs", "optim.learning_rate", "op
 
 def line(row: Row, section: Section, metrics: Sequence[str]) -> dict[str, Any]:
     """Return one line: a row of a section."""
-    made: dict[str, Any] = {"group": row.group, "label": row.label, "kind": "baseline" if row.baseline else "run"}
-    made |= {"status": row.status, "size": section.size, "seeds": " ".join(map(str, row.seeds))}
-    for metric in metrics:
-        found = row.estimate(metric)
-        made[metric] = getattr(found, "mean", None)
-        made |= {f"{metric}_{part}": getattr(found, part, None) for part in ("low", "high", "sd", "n")}
+    made = heads(row, section) | estimates(row, metrics)
     test = (row.comparison or {}).get("comparison", {})
     made |= {f"vs_first_{part}": test.get(part) for part in ("metric", "difference", "low", "high", "p")}
     made |= {"vs_first_p_holm": row.p_holm}
@@ -42,7 +37,28 @@ def line(row: Row, section: Section, metrics: Sequence[str]) -> dict[str, Any]:
     made |= {"runs_failed": len(row.failed)}
     made |= {name: row.mean(path) for name, path in MEANS.items()}
     made |= {path.rpartition(".")[2]: _all([] if row.baseline else row.runs, f"config.{path}") for path in SETTINGS}
-    made |= {path.removeprefix("counts.").replace(".", "_"): _all(row.runs, path) for path in SHARED}
+    return made | origins(row, section)
+
+
+def heads(row: Row, section: Section) -> dict[str, Any]:
+    """Return what a line begins with: which row it is, and how far it is."""
+    made = {"group": row.group, "label": row.label, "kind": "baseline" if row.baseline else "run"}
+    return made | {"status": row.status, "size": section.size, "seeds": " ".join(map(str, row.seeds))}
+
+
+def estimates(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return the mean of each metric, its bounds, its spread over seeds and its number of impressions."""
+    made: dict[str, Any] = {}
+    for metric in metrics:
+        found = row.estimate(metric)
+        made[metric] = getattr(found, "mean", None)
+        made |= {f"{metric}_{part}": getattr(found, part, None) for part in ("low", "high", "sd", "n")}
+    return made
+
+
+def origins(row: Row, section: Section) -> dict[str, Any]:
+    """Return what a line ends with: what its runs were measured on and with, and their ids."""
+    made = {path.removeprefix("counts.").replace(".", "_"): _all(row.runs, path) for path in SHARED}
     made["data_name"] = made["data_name"] or section.data
     return made | {"run_ids": " ".join(run["run_id"] for run in row.runs)}
 

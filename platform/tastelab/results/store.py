@@ -25,7 +25,7 @@ from tastelab.results.provenance import private_part
 Record = dict[str, Any]
 
 ALLOWED = {
-    "role": ("search", "final", "baseline", "comparison"),
+    "role": ("search", "final", "baseline", "comparison", "probe"),
     "status": ("finished", "pruned", "failed"),
     "size": ("smoke", "default", "paper"),
 }

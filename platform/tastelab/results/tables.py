@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tastelab.results.captions import caption, notes, run_list
 from tastelab.results.columns import COLUMNS, aligned, cells, column, plain
@@ -21,7 +22,30 @@ from tastelab.results.published import published
 from tastelab.results.rows import FIXED, Row, comparable, make_rows
 from tastelab.results.sections import Section, sections
 from tastelab.results.sheet import line, sheet
+from tastelab.results.slices import slice_block
 from tastelab.results.store import Record
+
+
+class Reported(Protocol):
+    """What can be written as a table: `Table`, and `probes.ProbeTable`."""
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Dotted paths on which all of its trained runs must agree."""
+
+    def written(self, records: Sequence[Record]) -> tuple[str, str]:
+        """Return the Markdown page and the CSV file that records make."""
+
+    def screen(self, records: Sequence[Record], size: str) -> str:
+        """Return plain text, of records of one size, for a screen."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +115,29 @@ class Table:
         kept, left_out = comparable(records, size, self.fixed)
         return with_comparisons(make_rows(kept, self.group, self.rows, self.baselines), kept), left_out
 
+    def written(self, records: Sequence[Record]) -> tuple[str, str]:
+        """Return the Markdown page and the CSV file that records make."""
+        found = sections(records) or [Section("default", "", ())]
+        filled = [(section, *self.fill(section.records, section.size)) for section in found]
+        parts = [f"# {self.title}", *_matrix(self, records)]
+        headed = bool(self.datasets) or len(filled) > 1
+        for section, rows, left_out in filled if records or not self.datasets else ():
+            title = dict(self.datasets).get(section.data, section.data)
+            parts += [f"## In detail: {title}, size {section.size}"] if headed else []
+            parts += _detail(self, section, rows, left_out)
+        lines = [line(row, section, self.metrics) for section, rows, _ in filled for row in rows]
+        return page_of(parts), sheet(lines)
 
-def write_table(table: Table, records: Sequence[Record], reports: Path) -> tuple[Path, Path]:
+    def screen(self, records: Sequence[Record], size: str) -> str:
+        """Return the first metric, its uncertainty, seeds, trials and cost as plain text."""
+        rows, left_out = self.fill(records, size)
+        metric = self.metrics[0]
+        keys = (metric, f"{metric}:interval", f"{metric}:sd", "seeds", "trials", "trained", "wall_time")
+        text = plain(cells(rows, self.heading, keys), _sides(keys))
+        return "\n".join([f"{self.title} · size {size}", "", text, "", *notes(rows, left_out, size, self.note)]) + "\n"
+
+
+def write_table(table: Reported, records: Sequence[Record], reports: Path) -> tuple[Path, Path]:
     """Write `reports/tables/<name>.md` and `.csv` and return their paths.
 
     Args:
@@ -100,27 +145,19 @@ def write_table(table: Table, records: Sequence[Record], reports: Path) -> tuple
         records: As `RecordStore.load` returns them; a row holds the latest configuration that it was run with.
         reports: The reports folder.
     """
-    found = sections(records) or [Section("default", "", ())]
-    filled = [(section, *table.fill(section.records, section.size)) for section in found]
-    parts = [f"# {table.title}", *_matrix(table, records)]
-    headed = bool(table.datasets) or len(filled) > 1
-    for section, rows, left_out in filled if records or not table.datasets else ():
-        title = dict(table.datasets).get(section.data, section.data)
-        parts += [f"## In detail: {title}, size {section.size}"] if headed else []
-        parts += _detail(table, section, rows, left_out)
-    lines = [line(row, section, table.metrics) for section, rows, _ in filled for row in rows]
+    page, data = table.written(records)
     folder = reports / "tables"
-    page = write_text(folder / f"{table.name}.md", "\n\n".join(part for part in parts if part) + "\n")
-    return page, write_text(folder / f"{table.name}.csv", sheet(lines))
+    return write_text(folder / f"{table.name}.md", page), write_text(folder / f"{table.name}.csv", data)
 
 
-def summary(table: Table, records: Sequence[Record], size: str) -> str:
-    """Return the table as plain text for a screen: the first metric, its uncertainty, seeds, trials and cost."""
-    rows, left_out = table.fill(records, size)
-    metric = table.metrics[0]
-    keys = (metric, f"{metric}:interval", f"{metric}:sd", "seeds", "trials", "trained", "wall_time")
-    text = plain(cells(rows, table.heading, keys), _sides(keys))
-    return "\n".join([f"{table.title} · size {size}", "", text, "", *notes(rows, left_out, size, table.note)]) + "\n"
+def summary(table: Reported, records: Sequence[Record], size: str) -> str:
+    """Return the table as plain text for a screen."""
+    return table.screen(records, size)
+
+
+def page_of(parts: Sequence[str]) -> str:
+    """Join the blocks of a Markdown page; empty ones are left out."""
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -152,7 +189,8 @@ def _detail(table: Table, section: Section, rows: Sequence[Row], left_out: Seque
     experiments = sorted({run["experiment"] for row in rows for run in row.runs})
     source = ", ".join(f"`runs/{name}.jsonl`" for name in experiments) or "no finished run yet"
     images = [f"![{name}](../figures/{name}-{section.slug}.svg)" for name in table.figures if section.records]
-    return [*caption(rows, section.size), *tables, listed, *images, run_list(rows), f"Made from {source}."]
+    by_slice = slice_block(rows, table.metrics[0])
+    return [*caption(rows, section.size), *tables, listed, *images, by_slice, run_list(rows), f"Made from {source}."]
 
 
 def _sides(keys: Sequence[str]) -> list[bool]:

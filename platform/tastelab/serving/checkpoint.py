@@ -66,7 +66,13 @@ def open_checkpoint(folder: str | Path, encoder: str | None = None, device: str 
             "pass the encoder it was trained with."
         )
     # Here each item is encoded once: what frozen layers gave would be kept for nothing.
-    resources = Resources(source.path, num_items=int(about.get("data", {}).get("num_items", 0)), reuse_mb=0)
+    trained_on = about.get("data", {})
+    resources = Resources(
+        source.path,
+        num_items=int(trained_on.get("num_items", 0)),
+        reuse_mb=0,
+        has_feedback=bool(trained_on.get("has_feedback")),
+    )
     ranker = build_ranker(config.model, resources, config.seed)
     load_trainable_state(ranker, _read_state(folder))
     tokenizer = load_words(folder) if words else load_tokenizer(source.path)

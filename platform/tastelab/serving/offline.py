@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from tastelab.config import Adaptation, DataConfig, EncoderConfig, ModelConfig, Pooling, replace_at
+from tastelab.config import Adaptation, EncoderConfig, ModelConfig, Pooling, RunConfig, replace_at
 from tastelab.data.catalog import resolve
+from tastelab.data.order import fitting_and_validation
 from tastelab.data.tables import PreparedData
-from tastelab.data.tokens import TokenStore, build_store, check_features, store_path
+from tastelab.data.tokens import ItemTexts, TokenStore, build_store, check_features, store_path
 from tastelab.evaluation.evaluate import Evaluation, evaluate, no_labels, score_split
+from tastelab.evaluation.slices import Slices, slices
 from tastelab.evaluation.submission import check_place, write_submission
 from tastelab.evaluation.whitening import Whitening
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
 from tastelab.modeling.ranker import Ranker, Resources, build_ranker
 from tastelab.serving.checkpoint import Trained, open_checkpoint
+
+Ints = npt.NDArray[np.int64]
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 
@@ -48,6 +53,15 @@ class Ready:
     max_history: int
     device: torch.device
     whitening: Whitening | None = None
+    trained: Trained | None = None
+
+    def seen_rows(self) -> Ints:
+        """Return the train rows that the model was fitted to; none if it is untrained, or was trained on other data."""
+        trained = self.trained
+        same = trained is not None and trained.about.get("data", {}).get("fingerprint") == self.data.fingerprint
+        if trained is None or not same or not trained.config.optim.epochs:
+            return np.empty(0, np.int64)
+        return fitting_and_validation(self.data, trained.config.data)[0]
 
 
 def prepare(request: Request, labelled: bool = False) -> Ready:
@@ -72,17 +86,17 @@ def prepare(request: Request, labelled: bool = False) -> Ready:
         raise ValueError(no_labels(data, request.split))
     if trained:
         _check_items(trained, data)
-        ranker, reads, tokenizer = trained.ranker, trained.config.data, trained.tokenizer
+        ranker, config, tokenizer = trained.ranker, trained.config, trained.tokenizer
         fingerprint = trained.encoder_fingerprint
     else:
         ranker = build_ranker(frozen_model(source.label), Resources(source.path, reuse_mb=0)).to(device).eval()
-        reads, tokenizer = DataConfig(), load_tokenizer(source.path)
+        config, tokenizer = RunConfig(), load_tokenizer(source.path)
         fingerprint = encoder_fingerprint(source.path)
-    features = request.features or reads.features
-    path = store_path(data, features, reads.max_tokens, source.label, fingerprint)
-    store = build_store(data, features, reads.max_tokens, path, tokenizer)
+    texts = ItemTexts.of(config)
+    texts = replace(texts, features=request.features or texts.features)
+    store = build_store(data, texts, store_path(data, texts, source.label, fingerprint), tokenizer)
     whitening = trained.whitening if trained else None
-    return Ready(ranker, data, store, request.max_history or reads.max_history, device, whitening)
+    return Ready(ranker, data, store, request.max_history or config.data.max_history, device, whitening, trained)
 
 
 def _check_items(trained: Trained, data: PreparedData) -> None:
@@ -104,8 +118,13 @@ def frozen_model(encoder: str) -> ModelConfig:
 
 def evaluate_split(request: Request) -> Evaluation:
     """Measure a model on a labelled split."""
+    return evaluate_slices(request)[0]
+
+
+def evaluate_slices(request: Request) -> tuple[Evaluation, Slices]:
+    """Measure a model on a labelled split, as a whole and in slices."""
     ready = prepare(request, labelled=True)
-    return evaluate(
+    found = evaluate(
         ready.ranker,
         ready.data,
         ready.store,
@@ -116,6 +135,7 @@ def evaluate_split(request: Request) -> Evaluation:
         precision=request.precision,
         whitening=ready.whitening,
     )
+    return found, slices(ready.data, request.split, found, ready.seen_rows(), ready.max_history)
 
 
 def submit_split(request: Request, output: Path) -> int:
@@ -137,20 +157,34 @@ def submit_split(request: Request, output: Path) -> int:
     return len(names)
 
 
-def as_lines(found: Evaluation) -> str:
-    """Format an evaluation for a person: one metric a line with its 95 % interval, then the counts."""
+def as_lines(found: Evaluation, cut: Slices | None = None) -> str:
+    """Format an evaluation for a person: a metric a line with its 95 % interval, the counts, then a slice a line."""
     lines = [f"{'metric':<8} {'mean':>7}  95 % interval        n"]
     for name, value in found.metrics.items():
         interval = f"{value['low']:.4f} – {value['high']:.4f}"
         lines.append(f"{name:<8} {value['mean']:>7.4f}  {interval}  {int(value['n']):>7,}")
-    return "\n".join([*lines, ", ".join(f"{name} {count:,}" for name, count in found.counts.items())])
+    lines.append(", ".join(f"{name} {count:,}" for name, count in found.counts.items()))
+    return "\n".join([*lines, *(_slice_lines(cut) if cut else [])])
 
 
-def as_plain(found: Evaluation) -> dict[str, object]:
-    """Return an evaluation as JSON values; what is not a number becomes null."""
+def _slice_lines(cut: Slices) -> list[str]:
+    """Align dimension, slice, number of impressions with an AUC, and AUC with its interval."""
+    rows = [(name, str(part["slice"]), part) for name, parts in cut.items() for part in parts]
+    wide = max(len(name) for name, _, _ in rows)
+    narrow = max(len("slice"), *(len(label) for _, label, _ in rows))
+    lines = ["", f"{'slice of':<{wide}}  {'slice':<{narrow}} {'n':>9} {'auc':>7}  95 % interval"]
+    for name, label, part in rows:
+        auc = part.get("metrics", {}).get("auc")
+        measured = f"{auc['mean']:>7.4f}  {auc['low']:.4f} – {auc['high']:.4f}" if auc else f"too few ({part['n']})"
+        lines.append(f"{name:<{wide}}  {label:<{narrow}} {part['n']:>9,} {measured}")
+    return lines
+
+
+def as_plain(found: Evaluation, cut: Slices | None = None) -> dict[str, object]:
+    """Return an evaluation and its slices as JSON values; what is not a number becomes null."""
 
     def plain(value: float) -> float | None:
         return value if np.isfinite(value) else None
 
     metrics = {name: {key: plain(number) for key, number in value.items()} for name, value in found.metrics.items()}
-    return {"metrics": metrics, "counts": found.counts}
+    return {"metrics": metrics, "counts": found.counts} | ({} if cut is None else {"slices": cut})

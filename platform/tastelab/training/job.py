@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tastelab.config import METHOD_VERSION, ClusterConfig, RunConfig, run_id, to_dict
+from tastelab.data.domains import rows_of
 from tastelab.data.order import Share, fitting_and_validation, row_groups
 from tastelab.data.stream import Pipeline
 from tastelab.data.tables import PreparedData, open_prepared
+from tastelab.data.tokens import ItemTexts
 from tastelab.training.loop import Plan
 
 Ints = npt.NDArray[np.int64]
@@ -31,8 +33,8 @@ class Reading:
 def reading_key(config: RunConfig) -> str:
     """Name what decides a run's `Reading`."""
     tokens = getattr(config.model.architecture, "tokens", "encoder")
-    encoder = config.model.encoder.name if tokens == "encoder" else tokens
-    return f"{encoder} {config.data.max_tokens} {'+'.join(config.data.features)}"
+    encoder = tokens if tokens == "words" else config.model.encoder.name
+    return f"{encoder} {ItemTexts.of(config)}"
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,12 @@ class Job:
 
     def evaluation_rows(self, data: PreparedData) -> tuple[str, Ints]:
         """Return the split and the rows that the final evaluation measures."""
-        split = self.config.evaluation.split
+        split, domains = self.config.evaluation.split, self.config.evaluation.domains
         if split == "validation":
-            return "train", fitting_and_validation(data, self.config.data)[1]
-        return split, np.arange(data.num_impressions(split))
+            split, rows = "train", fitting_and_validation(data, self.config.data)[1]
+        else:
+            rows = np.arange(data.num_impressions(split))
+        return split, rows if domains is None else np.intersect1d(rows, rows_of(data, split, domains))
 
     def about(self) -> dict[str, object]:
         """Return what a checkpoint says of its run."""
@@ -125,6 +129,7 @@ class Job:
             "run_id": self.run_id,
             "config": to_dict(self.config),
             "encoder": {"name": self.config.model.encoder.name, "fingerprint": self.encoder_fingerprint},
-            "data": {"name": self.config.data.dataset, "fingerprint": data.fingerprint, "num_items": data.num_items},
+            "data": {"name": self.config.data.dataset, "fingerprint": data.fingerprint, "num_items": data.num_items}
+            | ({"has_feedback": True} if data.has_feedback else {}),
             "method_version": METHOD_VERSION,
         }

@@ -20,6 +20,7 @@ from tastelab.evaluation.encode import encode_items
 from tastelab.evaluation.evaluate import Evaluation, evaluate, items_of
 from tastelab.evaluation.health import representation_health
 from tastelab.evaluation.latency import latency
+from tastelab.evaluation.slices import slices
 from tastelab.evaluation.whitening import Whitening, fit_whitening
 from tastelab.modeling.ranker import Ranker, Resources, build_ranker, num_parameters, num_trainable
 from tastelab.training.checkpoint import save_checkpoint
@@ -44,7 +45,7 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     start = time.perf_counter()
     config, data, store = job.config, job.open_data(), open_store(job.store_path)
     reuse_mb = job.cluster.reuse_mb if config.optim.epochs else 0  # untrained, an item is encoded once or twice
-    resources = Resources(job.encoder_path, job.cluster.token_budget, data.num_items, reuse_mb)
+    resources = Resources(job.encoder_path, job.cluster.token_budget, data.num_items, reuse_mb, data.has_feedback)
     ranker = build_ranker(config.model, resources, config.seed)
     module = TrainingModule(ranker, config.objective, job.contrast_size).to(session.device)
     fitting, validation = fitting_and_validation(data, config.data)
@@ -69,6 +70,7 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     whitening = tools.whitening() if job.keep else None
     if job.keep and rank() == 0:
         _keep(job, module, final, int(cost.get("steps", 0)), whitening)
+    seen_rows = fitting if config.optim.epochs else np.zeros(0, np.int64)
     rate = cost.get("perf/impressions_per_s_per_worker", 0.0) * world_size()
     return final.as_json() | {
         "params_trained": num_trainable(ranker) if config.optim.epochs else 0,
@@ -79,6 +81,8 @@ def run(job: Job, session: Session) -> dict[str, Any]:
         "latency_ms": tools.latency(split, rows) if job.keep else {},
         "curves": curves.as_json(),
         "workers": world_size(),
+        **({"slices": slices(data, split, final, seen_rows, config.data.max_history)} if job.keep else {}),
+        **({} if ranker.gamma is None else {"gamma": ranker.gamma}),
     }
 
 

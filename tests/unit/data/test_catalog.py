@@ -10,12 +10,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from tastelab.cli import main
 from tastelab.data import catalog, download, mind
 from tastelab.data.catalog import Options, describe, resolve
+from tastelab.data.domains import domains
 from tastelab.data.download import DownloadError
 
 NEWS = "N1\tc\ts\tOne\t\tu\nN2\tc\ts\tTwo\t\tu\n"
@@ -126,7 +129,10 @@ def test_anything_else_lists_the_names_and_the_layout(home: Path, tmp_path: Path
     with pytest.raises(ValueError, match=r"'mind-smal' is neither .*synthetic.*mind-small.*train/behaviors\.tsv"):
         resolve("mind-smal", home)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no MIND files: it must hold train/news\.tsv"):
+    with pytest.raises(
+        ValueError,
+        match=r"empty holds no data set that is known: it must hold train/news\.tsv.*MovieLens.*EB-NeRD.*build-mix",
+    ):
         resolve(str(tmp_path / "empty"), home)
 
 
@@ -174,3 +180,54 @@ def test_published_sizes_are_of_known_names_with_both_splits() -> None:
     assert set(catalog.PUBLISHED) <= {name for name, files in catalog.MIND.items() if len(files) == 2}
     assert catalog.PUBLISHED["mind-small"] == catalog.PublishedSize(156_965, 73_152)
     assert catalog.PUBLISHED["mind-large"] == catalog.PublishedSize(2_232_748, 376_471)
+
+
+def movielens(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "movies.csv").write_text("movieId,title,genres\n1,One (1990),Drama\n2,Two (1991),Drama\n3,Three,Drama\n")
+    ratings = [(1, 1, 5, 10), (1, 2, 4, 20), (2, 3, 4, 25), (2, 1, 4.5, 30), (1, 3, 1, 40)]
+    lines = ["userId,movieId,rating,timestamp", *(",".join(map(str, each)) for each in ratings)]
+    (folder / "ratings.csv").write_text("\n".join(lines))
+    return folder
+
+
+def ebnerd(folder: Path) -> Path:
+    (folder / "train").mkdir(parents=True)
+    pq.write_table(pa.table({"article_id": [7, 8], "title": ["Seven", "Eight"]}), folder / "articles.parquet")
+    times = pa.array([0], pa.timestamp("us"))
+    log = {"impression_id": [1], "user_id": [5], "impression_time": times, "article_ids_inview": [[7, 8]]}
+    pq.write_table(pa.table(log | {"article_ids_clicked": [[8]]}), folder / "train" / "behaviors.parquet")
+    pq.write_table(pa.table({"user_id": [5], "article_id_fixed": [[7]]}), folder / "train" / "history.parquet")
+    return folder
+
+
+def test_a_folder_is_what_its_files_are(raw: Path, home: Path, tmp_path: Path) -> None:
+    folders = {"mind": raw, "movielens": movielens(tmp_path / "ml"), "ebnerd": ebnerd(tmp_path / "eb")}
+    for source, folder in folders.items():
+        data = resolve(str(folder), home, progress=False)
+        assert data.meta["source"] == source and data.path.parent == home / "datasets"
+        assert resolve(str(folder), home, progress=False) == data
+    (folders["movielens"] / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,5,1\n1,2,5,2\n")
+    assert resolve(str(folders["movielens"]), home, progress=False).num_impressions("dev") == 1
+
+
+def test_commas_join(raw: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    films, here = movielens(tmp_path / "ml"), catalog.here
+    joined = resolve(f"{raw}, {films}", home, progress=False)
+    assert joined.name == "ml+my news" and joined.meta["source"] == "join" and joined.num_items == 5
+    assert domains(joined) == ("my news", "ml")
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog.join, "join", None)
+        assert resolve(f"{films},{raw}", home, progress=False) == joined  # joined once, in whatever order
+        assert here(f"{films},{raw}", home) == joined
+    assert here(f"mind-demo,{films}", home) is None
+    with pytest.raises(ValueError, match=r"'ml' is the same data set twice"):
+        resolve(f"{films},{films}", home, progress=False)
+    with pytest.raises(ValueError, match="takes two or more data sets, not 1"):
+        resolve(f"{films},", home, progress=False)
+    with pytest.raises(ValueError, match="'mind-smal' is neither"):
+        resolve(f"{films},mind-smal", home, progress=False)
+
+
+def test_a_folder_with_a_comma_in_its_name_is_a_folder(home: Path, tmp_path: Path) -> None:
+    assert resolve(str(movielens(tmp_path / "ml, small")), home, progress=False).name == "ml, small"

@@ -13,6 +13,8 @@ import pytest
 
 from tastelab.config import DataConfig
 from tastelab.data import order
+from tastelab.data.domains import impression_domains
+from tastelab.data.join import join
 from tastelab.data.order import (
     RowGroup,
     Share,
@@ -191,3 +193,20 @@ def test_a_train_split_without_labels_is_refused(tmp_path: Path) -> None:
     assert json.loads((data.path / "meta.json").read_text())["splits"]["train"]["has_labels"] is False
     with pytest.raises(ValueError, match="The train split of 'made' has no labels"):
         fitting_and_validation(data, DataConfig())
+
+
+def test_each_part_of_a_join_is_cut_at_its_own_end(
+    tmp_path: Path, tiny_data: PreparedData, signed_data: PreparedData
+) -> None:
+    """Else the data set with the latest dates would be all of the validation part."""
+    parts = join([tiny_data, signed_data], tmp_path / "both", "both")
+    config = DataConfig(validation_share=0.2)
+    fitting, validation = fitting_and_validation(parts, config)
+    assert sorted([*fitting, *validation]) == list(range(parts.num_impressions("train")))
+    codes = impression_domains(parts, "train")
+    times = parts.impressions("train", ["time"])["time"].cast("int64").to_numpy()
+    for code in np.unique(codes):
+        mine = times[codes == code]
+        late = times[validation[codes[validation] == code]]
+        assert len(late) == round(0.2 * len(mine))
+        assert sorted(late) == sorted(mine)[-len(late) :]

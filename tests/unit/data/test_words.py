@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -14,10 +15,13 @@ import pyarrow as pa
 import pytest
 
 from tastelab.data import tokens
+from tastelab.data.availability import draws
 from tastelab.data.tables import DatasetWriter, PreparedData, open_prepared
-from tastelab.data.tokens import build_store
+from tastelab.data.tokens import ItemTexts, build_store
 from tastelab.data.words import build_vocabulary, count_words, load_words, prepare_words
 from tastelab.schema import ITEMS
+
+TITLE = ItemTexts(("title",), 4)
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def test_the_order_is_frequency_then_spelling() -> None:
 
 def test_a_vocabulary_holds_every_word_of_the_data(tiny_data: PreparedData) -> None:
     features = ("title", "abstract")
-    folder, fingerprint = prepare_words(tiny_data, features, 16)
+    folder, fingerprint = prepare_words(tiny_data, ItemTexts(features, 16))
     assert folder.parent == tiny_data.path / "tokens"
     assert re.fullmatch("[0-9a-f]{12}", fingerprint)
     assert {file.name for file in folder.iterdir()} >= {"tokenizer.json", "tokenizer_config.json", "words.json"}
@@ -80,7 +84,7 @@ def test_a_vocabulary_holds_every_word_of_the_data(tiny_data: PreparedData) -> N
     expected = Counter(word for item in items for name in features for word in item[name].split())
     tokenizer = load_words(folder)
     assert vocabulary(tokenizer)[2:] == sorted(expected, key=lambda word: (-expected[word], word))
-    store = build_store(tiny_data, features, 16, folder / "store", tokenizer)
+    store = build_store(tiny_data, ItemTexts(features, 16), folder / "store", tokenizer)
     texts = [" ".join(item[name] for name in features if item[name]).split() for item in items]
     assert store.lengths.tolist() == [len(words) for words in texts]
     for row, words in enumerate(texts):
@@ -89,28 +93,28 @@ def test_a_vocabulary_holds_every_word_of_the_data(tiny_data: PreparedData) -> N
 
 
 def test_the_same_texts_have_the_same_fingerprint(prepared: Callable[..., PreparedData]) -> None:
-    first = prepare_words(prepared("a b", "c"), ("title",), 4)
+    first = prepare_words(prepared("a b", "c"), TITLE)
     (first.folder / "mark").touch()
-    assert prepare_words(prepared("a b", "c"), ("title",), 4).fingerprint == first.fingerprint
-    assert prepare_words(prepared("c", "b a"), ("title",), 4).fingerprint == first.fingerprint, "the same vocabulary"
-    assert prepare_words(prepared("a b", "d"), ("title",), 4).fingerprint != first.fingerprint
+    assert prepare_words(prepared("a b", "c"), TITLE).fingerprint == first.fingerprint
+    assert prepare_words(prepared("c", "b a"), TITLE).fingerprint == first.fingerprint, "the same vocabulary"
+    assert prepare_words(prepared("a b", "d"), TITLE).fingerprint != first.fingerprint
 
 
 def test_a_finished_folder_is_not_built_again(
     prepared: Callable[..., PreparedData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = prepared("a b", "c")
-    first = prepare_words(data, ("title",), 4)
+    first = prepare_words(data, TITLE)
     monkeypatch.setattr("tastelab.data.words.count_words", None)
-    assert prepare_words(data, ("title",), 4) == first
+    assert prepare_words(data, TITLE) == first
     assert [entry.name for entry in (data.path / "tokens").iterdir()] == [first.folder.name]
 
 
 def test_given_vectors_lie_beside_the_vocabulary(prepared: Callable[..., PreparedData], tmp_path: Path) -> None:
     data, glove = prepared("a b", "c a"), tmp_path / "vectors.txt"
     glove.write_text("a 1 2 3\nc 4 5 6\nz 7 8 9\n")
-    plain = prepare_words(data, ("title",), 4)
-    folder, fingerprint = prepare_words(data, ("title",), 4, glove)
+    plain = prepare_words(data, TITLE)
+    folder, fingerprint = prepare_words(data, TITLE, glove)
     vectors = np.load(folder / "vectors.npy")
     assert vocabulary(load_words(folder)) == ["[PAD]", "[UNK]", "a", "b", "c"]
     assert vectors[[2, 4]].tolist() == [[1, 2, 3], [4, 5, 6]]
@@ -120,7 +124,7 @@ def test_given_vectors_lie_beside_the_vocabulary(prepared: Callable[..., Prepare
     assert (folder, fingerprint) != plain
     assert fingerprint != plain.fingerprint
     glove.write_text("a 1 2 3\nc 4 5 7\nz 7 8 9 \n")
-    changed = prepare_words(data, ("title",), 4, glove)
+    changed = prepare_words(data, TITLE, glove)
     assert changed.folder != folder
     assert changed.fingerprint != fingerprint
 
@@ -128,7 +132,7 @@ def test_given_vectors_lie_beside_the_vocabulary(prepared: Callable[..., Prepare
 def test_a_missing_file_of_vectors_leaves_nothing_behind(prepared: Callable[..., PreparedData], tmp_path: Path) -> None:
     data = prepared("a b")
     with pytest.raises(ValueError, match="cannot be read"):
-        prepare_words(data, ("title",), 4, tmp_path / "missing.txt")
+        prepare_words(data, TITLE, tmp_path / "missing.txt")
     assert not (data.path / "tokens").exists()
 
 
@@ -138,8 +142,8 @@ def test_titles_without_a_word_have_no_token(
     """A whole chunk of them, too, and an item with 5,000 characters beside them."""
     monkeypatch.setattr(tokens, "CHUNK", 2)
     data = prepared("", "🎉", "x" * 5_000, "a b", "…", "")
-    words = prepare_words(data, ("title",), 4)
-    store = build_store(data, ("title",), 4, words.folder / "store", load_words(words.folder))
+    words = prepare_words(data, TITLE)
+    store = build_store(data, TITLE, words.folder / "store", load_words(words.folder))
     assert store.lengths.tolist() == [0, 0, 1, 2, 0, 0]
     tokens_UT, mask_UT = store.gather(np.array([0, 5]))
     assert not mask_UT.any()
@@ -149,11 +153,22 @@ def test_titles_without_a_word_have_no_token(
     assert load_words(words.folder).convert_ids_to_tokens(tokens_UT[1].tolist()) == ["a", "b"]
 
 
+def test_words_that_a_study_takes_away_are_no_words(prepared: Callable[..., PreparedData]) -> None:
+    data = prepared("a b c", "d e", *[f"w{i} x" for i in range(40)])
+    cut = prepare_words(data, dataclasses.replace(TITLE, title_words=1))
+    assert {"a", "d", "w0"} < set(vocabulary(load_words(cut.folder)))
+    assert not {"b", "c", "e", "x"} & set(vocabulary(load_words(cut.folder)))
+    half = prepare_words(data, dataclasses.replace(TITLE, missing=0.5))
+    left = {word for word in vocabulary(load_words(half.folder)) if word.startswith("w")}
+    assert left == {f"w{i}" for i, draw in enumerate(draws(map(str, range(2, 42)), "title")) if draw >= 0.5}
+    assert len({cut.folder, half.folder, prepare_words(data, TITLE).folder}) == 3
+
+
 def test_data_without_any_word_are_refused(prepared: Callable[..., PreparedData]) -> None:
     with pytest.raises(ValueError, match="No item of 'words' has a word in its title: choose other features"):
-        prepare_words(prepared("", "🎉"), ("title",), 4)
+        prepare_words(prepared("", "🎉"), TITLE)
 
 
 def test_an_unknown_feature_is_refused(prepared: Callable[..., PreparedData]) -> None:
     with pytest.raises(ValueError, match="Unknown text feature headline"):
-        prepare_words(prepared("a"), ("headline",), 4)
+        prepare_words(prepared("a"), ItemTexts(("headline",), 4))

@@ -27,11 +27,11 @@ Made = tuple[Ranker, PreparedData, TokenStore]
 
 
 @pytest.fixture(scope="module")
-def made(make_job: MakeJob) -> Made:
-    """A ranker with mean pooling as it is before training, data and tokens."""
+def made(make_job: MakeJob, signed_data: PreparedData) -> Made:
+    """A ranker with mean pooling as it is before training, data with dislikes and tokens."""
     from tastelab.config import Pooling
 
-    job = make_job({"model.pooling": Pooling.named("mean")})
+    job = make_job({"model.pooling": Pooling.named("mean")}, data=signed_data)
     return build_ranker(job.config.model, job.encoder_path).eval(), job.open_data(), open_store(job.store_path)
 
 
@@ -48,12 +48,20 @@ def vectors(made: Made) -> torch.Tensor:
     return torch.cat([row.vectors_UD for row in rows])
 
 
-def slow_scores(vectors: torch.Tensor, history: list[int], candidates: list[int]) -> list[float]:
-    """Cosine of the mean of the last five clicks' vectors with each candidate's; 0 without clicks."""
-    if not history:
-        return [0.0] * len(candidates)
-    user = torch.stack([vectors[item] for item in history[-5:]]).mean(dim=0)
-    return [torch.cosine_similarity(user, vectors[item], dim=0).item() for item in candidates]
+def slow_scores(
+    vectors: torch.Tensor, history: list[int], feedback: list[int] | None, candidates: list[int]
+) -> list[float]:
+    """Cosine of the mean of the last five clicks' vectors with each candidate's, half of the disliked ones' off it."""
+    signs = (feedback or [1] * len(history))[-5:]
+    liked, disliked = ([item for item, sign in zip(history[-5:], signs, strict=True) if sign == s] for s in (1, -1))
+
+    def cosine(clicks: list[int], item: int) -> float:
+        if not clicks:
+            return 0.0
+        user = torch.stack([vectors[click] for click in clicks]).mean(dim=0)
+        return torch.cosine_similarity(user, vectors[item], dim=0).item()
+
+    return [cosine(liked, item) - 0.5 * cosine(disliked, item) for item in candidates]
 
 
 def without_near_ties(scored: Scored) -> np.ndarray:
@@ -87,7 +95,7 @@ def test_an_evaluation_is_a_loop_over_impressions(made: Made, vectors: torch.Ten
     impressions = data.impressions(split).take(rows).to_pylist()
     assert found.rows.tolist() == rows.tolist() == scored.rows.tolist()
     for i, impression in enumerate(impressions):
-        scores = slow_scores(vectors, impression["history"], impression["candidates"])
+        scores = slow_scores(vectors, impression["history"], impression["feedback"], impression["candidates"])
         ours = scored.scores[scored.offsets[i] : scored.offsets[i + 1]]
         np.testing.assert_allclose(ours, scores, atol=1e-6)
         assert scored.labels is not None
@@ -167,7 +175,9 @@ def test_history_is_cut_to_the_most_recent(made: Made, vectors: torch.Tensor) ->
     impressions = data.impressions("dev").to_pylist()
     row = next(i for i, impression in enumerate(impressions) if len(impression["history"]) > 5)
     impression = impressions[row]
-    last = slow_scores(vectors, impression["history"][-1:], impression["candidates"])
+    last = slow_scores(
+        vectors, impression["history"][-1:], (impression["feedback"] or [1])[-1:], impression["candidates"]
+    )
     ours = one.scores[one.offsets[row] : one.offsets[row + 1]]
     np.testing.assert_allclose(ours, last, atol=1e-6)
     assert not np.allclose(ours, all_clicks.scores[one.offsets[row] : one.offsets[row + 1]], atol=1e-3)
@@ -217,7 +227,7 @@ def test_the_model_is_left_in_the_mode_it_was_in(made: Made) -> None:
 def test_a_split_without_labels_is_refused(made: Made) -> None:
     ranker, data, store = made
     unlabelled = PreparedData(data.path, {**data.meta, "splits": {"dev": {"num_impressions": 40, "has_labels": False}}})
-    with pytest.raises(ValueError, match="The dev split of 'tiny' has no labels: score it with `tastelab submit`"):
+    with pytest.raises(ValueError, match="The dev split of 'signed' has no labels: score it with `tastelab submit`"):
         evaluate(ranker, unlabelled, store, "dev")
 
 

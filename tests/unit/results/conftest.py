@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,12 @@ GROUPS = {"full": "full fine-tuning", "lora-2": "LoRA r=2", "lora-8": "LoRA r=8"
 AUC = {"full": 0.731, "lora-2": 0.722, "lora-8": 0.748, "lora-32": 0.744}
 TRAINED = {"full": 10_645_248, "lora-2": 331_776, "lora-8": 1_327_104, "lora-32": 5_308_416}
 BASELINES = {"random": 0.5, "popularity": 0.512, "newest": 0.497, "tfidf": 0.574, "frozen": 0.621}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store write dozens of made-up records without waiting for the disk after each."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 def metrics(auc: float, n: int = 895) -> dict[str, dict[str, float]]:
@@ -149,3 +156,53 @@ def grid() -> list[dict[str, Any]]:
     records.append(compared(far, [run for run in records if run["group"] == "Bi-encoder BCE"][3:6], 0.0001))
     records += [cell(row, "synthetic-smoke", 0, -0.05, size="smoke") for row in GRID]
     return records
+
+
+def probed(of: dict[str, Any], name: str, auc: float | None, order: int = 0, /, **changes: Any) -> dict[str, Any]:
+    """Build the probe of a run; `changes` replace top-level fields, `data` and `evaluation` parts of its config."""
+    config = of["config"] | {
+        "data": of["config"].get("data", {}) | changes.pop("data_config", {}),
+        "evaluation": {"split": "dev"} | changes.pop("evaluation", {}),
+    }
+    shared = {key: of[key] for key in ("experiment", "size", "group", "label", "seed", "data", "encoder")}
+    identity = hashlib.sha256(repr((of["run_id"], name, config)).encode()).hexdigest()[:12]
+    own = {"run_id": identity, "of": of["run_id"], "probe": name, "probe_order": order, "config": config}
+    return make("probe", of["group"], auc, of["seed"]) | shared | own | changes
+
+
+DOMAINS = ("ai", "beer", "physics")
+TRANSFER = {  # row → domains that it was trained on, AUC on each of DOMAINS
+    "ai": (["ai"], (0.70, 0.55, 0.56)),
+    "beer": (["beer"], (0.52, 0.66, 0.48)),
+    "All": (None, (0.68, 0.64, 0.62)),
+    "All but physics": (["ai", "beer"], (0.69, 0.67, 0.58)),
+}
+
+
+def trained(row: str, domains: list[str] | None, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """Build one run of a transfer study."""
+    data = {"features": ["title"]} | ({} if domains is None else {"domains": domains})
+    identity = hashlib.sha256(repr((row, seed, changes.get("size"))).encode()).hexdigest()[:12]
+    fields = {"experiment": "transfer", "run_id": identity, "label": row, "config": {"data": data, "seed": seed}}
+    return make("final", row, 0.6, seed, **(fields | changes))
+
+
+@pytest.fixture
+def transfer() -> list[dict[str, Any]]:
+    """Four models and the frozen encoder on three domains and on all, two seeds .01 apart; frozen on physics waits."""
+    runs = [trained(row, domains, seed) for row, (domains, _) in TRANSFER.items() for seed in (0, 1)]
+    frozen = {"experiment": "transfer", "label": "Frozen encoder", "config": {"baseline": "frozen"}}
+    records = [*runs, make("baseline", "frozen", 0.56, **frozen)]
+    levels = {name: aucs for name, (_, aucs) in TRANSFER.items()} | {"frozen": (0.6, 0.57)}
+    for run in list(records):
+        shift = 0.01 * run["seed"]
+        for order, (name, auc) in enumerate(zip(DOMAINS, levels[run["group"]], strict=False), start=1):
+            records.append(probed(run, name, auc + shift, order, evaluation={"domains": [name]}))
+        records.append(probed(run, "everything", 0.6 + shift, 0))
+    return records
+
+
+@pytest.fixture
+def probe() -> Callable[..., dict[str, Any]]:
+    """Builder of the probe of a run: run, name, AUC, order, and any fields."""
+    return probed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import tastelab
-from tastelab.data.tokens import join_features
+from tastelab.config import Architecture
+from tastelab.data.tokens import join_features, separate_rows
 from tastelab.modeling.items import Items
-from tastelab.serving.ranker import GAMMA, Ranked, TasteRanker, load
+from tastelab.serving.ranker import Ranked, TasteRanker, load
 
 LIKED = ["cat and dog", "quantum error codes", "beer"]
 DISLIKED = ["wine", "a cat"]
@@ -59,7 +61,7 @@ def by_text(ranked: list[Ranked]) -> dict[str, float]:
     return {place.text: place.score for place in ranked}
 
 
-@pytest.mark.parametrize("gamma", [0.0, GAMMA, 2.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_scores_are_likes_less_weighted_dislikes(ranker: TasteRanker, gamma: float) -> None:
     ranked = ranker.rank(LIKED, CANDIDATES, DISLIKED, gamma)
     expected = {c: mean_score(ranker, LIKED, c) - gamma * mean_score(ranker, DISLIKED, c) for c in CANDIDATES}
@@ -96,13 +98,15 @@ def test_a_text_given_twice_is_encoded_once(ranker: TasteRanker, calls: list[int
 
 
 def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(checkpoint: Path, tiny_bert: Path) -> None:
-    small = load(checkpoint, str(tiny_bert), cache_items=2)
+    small = load(checkpoint, str(tiny_bert), cache_mb=8_192 / 2**20)
     assert small.rank(LIKED, CANDIDATES) == load(checkpoint, str(tiny_bert)).rank(LIKED, CANDIDATES)
     assert len(small.items) == 2
     small.items.fetch(["a", "b"], {"a"})
     small.items.fetch(["a"], {"a"})
     small.items.fetch(["c"], set())
     assert [text for text, _ in small.items._items] == ["a", "c"]
+    with pytest.raises(ValueError, match="cache_mb is -1: choose the memory for items in MiB, 0 to keep none"):
+        load(checkpoint, str(tiny_bert), cache_mb=-1)
 
 
 def test_only_the_most_recent_likes_count(ranker: TasteRanker) -> None:
@@ -188,3 +192,81 @@ def test_folders_that_are_no_checkpoint_are_refused(checkpoint: Path, tiny_bert:
     (broken / "config.json").write_text(json.dumps({"step": 1}))
     with pytest.raises(ValueError, match="does not describe a run"):
         load(broken, str(tiny_bert))
+
+
+SHOWN = [
+    {"title": "beer", "abstract": "how to brew"},
+    {"title": "", "abstract": "on wine"},
+    {"title": "codes"},
+    {"title": "", "abstract": None},
+]
+
+
+@pytest.fixture(scope="module")
+def by_features(save_ranker: Callable[..., Path], tiny_bert: Path) -> TasteRanker:
+    """A ranker that reads each feature by itself."""
+    architecture = {"model.architecture": Architecture.named("feature_bi_encoder")}
+    return load(save_ranker(architecture), str(tiny_bert))
+
+
+@torch.inference_mode()
+def item_vector(ranker: TasteRanker, *features: str) -> Tensor:
+    """Represent one item, each feature tokenised by itself, without the cache."""
+    tokens_1T = torch.tensor(separate_rows([features], ranker.trained.tokenizer, 16))
+    mask_1T = torch.ones_like(tokens_1T, dtype=torch.bool)
+    found = ranker.trained.ranker.represent(torch.tensor([-1]), tokens_1T, mask_1T).vectors_UD
+    assert found is not None
+    return found[0]
+
+
+def test_each_feature_is_read_by_itself_where_the_model_does(by_features: TasteRanker) -> None:
+    ranked = by_features.rank([SHOWN[1], "salt"], SHOWN)
+    likes_2D = torch.stack([item_vector(by_features, "", "on wine"), item_vector(by_features, "salt", "")])
+    shown_CD = torch.stack(
+        [item_vector(by_features, item["title"] or "", item.get("abstract") or "") for item in SHOWN]
+    )
+    expected_C = torch.nn.functional.normalize(likes_2D.mean(dim=0), dim=0) @ shown_CD.T
+    assert {place.index: place.score for place in ranked} == pytest.approx(
+        dict(enumerate(expected_C.tolist())), abs=2e-6
+    )
+    shown = {place.index: place.text for place in ranked}
+    assert shown == {0: "beer [SEP] how to brew", 1: "on wine", 2: "codes", 3: ""}
+
+
+def test_a_text_is_the_first_feature_where_features_are_read_apart(by_features: TasteRanker) -> None:
+    as_text, as_item = (
+        by_features.rank(["salt"], ["codes"]),
+        by_features.rank([{"title": "salt"}], [{"title": "codes"}]),
+    )
+    assert as_text == as_item
+    assert as_text[0].score == pytest.approx(
+        float(item_vector(by_features, "salt") @ item_vector(by_features, "codes"))
+    )
+    other = by_features.rank([{"title": "salt"}], [{"abstract": "codes"}])
+    assert other[0].score == pytest.approx(as_text[0].score, abs=1e-6), "one feature is its own vector"
+    assert (("", "codes"), True) in by_features.items._items
+
+
+def test_features_read_apart_are_encoded_once(by_features: TasteRanker, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_features.rank(["new"], SHOWN)
+    monkeypatch.setattr(by_features.trained.ranker, "represent", None)
+    assert len(by_features.rank([SHOWN[0]], ["new", *SHOWN])) == 5
+
+
+def test_gamma_is_the_trained_one_where_the_data_had_dislikes(
+    save_ranker: Callable[..., Path], tiny_bert: Path, ranker: TasteRanker
+) -> None:
+    trained = load(save_ranker({"model.gamma": 0.7}, has_feedback=True), str(tiny_bert))
+    assert trained.gamma == trained.trained.ranker.gamma != 0.7, "it has moved"
+    assert trained.rank(LIKED, CANDIDATES, DISLIKED) == trained.rank(LIKED, CANDIDATES, DISLIKED, trained.gamma)
+    assert trained.rank(LIKED, CANDIDATES, DISLIKED) != trained.rank(LIKED, CANDIDATES, DISLIKED, 0.7)
+    assert load(save_ranker({"model.gamma": 0.7}), str(tiny_bert)).gamma == 0.7
+    assert ranker.gamma == 0.5
+    assert ranker.rank(LIKED, CANDIDATES, DISLIKED) == ranker.rank(LIKED, CANDIDATES, DISLIKED, 0.5)
+
+
+def test_what_a_study_took_away_is_not_taken_from_a_feed(
+    save_ranker: Callable[..., Path], tiny_bert: Path, ranker: TasteRanker
+) -> None:
+    studied = load(save_ranker({"data.missing": 1.0, "data.title_words": 1}), str(tiny_bert))
+    assert studied.rank(LIKED, CANDIDATES) == ranker.rank(LIKED, CANDIDATES)

@@ -14,7 +14,7 @@ from tastelab.modeling.encoders import load_tokenizer
 from tastelab.modeling.items import Items
 from tastelab.modeling.ranker import Ranker, build_ranker
 from tastelab.serving import vectors as module
-from tastelab.serving.vectors import ItemCache
+from tastelab.serving.vectors import ITEM_BYTES, ItemCache, num_bytes
 
 TEXTS = ["moon", "a red fox", "salt", "how to bake bread"]
 
@@ -42,7 +42,7 @@ def asked(ranker: Ranker, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[in
 
 @pytest.fixture
 def cache(ranker: Ranker, tiny_bert: Path) -> ItemCache:
-    return ItemCache(ranker, load_tokenizer(str(tiny_bert)), max_tokens=12, size=10)
+    return ItemCache(ranker, load_tokenizer(str(tiny_bert)), max_tokens=12, megabytes=1)
 
 
 @torch.inference_mode()
@@ -89,18 +89,30 @@ def test_a_text_is_kept_as_what_is_needed_of_it(cache: ItemCache, ranker: Ranker
 def test_the_cache_is_bounded_and_forgets_what_was_asked_for_longest_ago(
     ranker: Ranker, tiny_bert: Path, asked: list[Any]
 ) -> None:
-    small = ItemCache(ranker, load_tokenizer(str(tiny_bert)), max_tokens=12, size=2)
+    sizes = {text: num_bytes(alone(ranker, tiny_bert, text)) for text in TEXTS}
+    room = (sizes["salt"] + sizes["how to bake bread"]) / 2**20
+    small = ItemCache(ranker, load_tokenizer(str(tiny_bert)), max_tokens=12, megabytes=room)
     assert len(small.fetch(TEXTS, set(TEXTS))) == 4, "a request larger than the cache is served all the same"
     assert [text for text, _ in small._items] == TEXTS[2:]
+    assert small.num_bytes == room * 2**20
     small.fetch(["salt"], {"salt"})
     small.fetch(["moon"], {"moon"})
     assert [text for text, _ in small._items] == ["salt", "moon"]
+    assert small.num_bytes == sizes["salt"] + sizes["moon"]
     before = len(asked)
     small.fetch(["moon", "salt"], {"moon", "salt"})
     assert len(asked) == before
-    nothing = ItemCache(ranker, load_tokenizer(str(tiny_bert)), max_tokens=12, size=0)
+    nothing = ItemCache(ranker, load_tokenizer(str(tiny_bert)), max_tokens=12, megabytes=0)
     assert len(nothing.fetch(["moon"], {"moon"})) == 1
-    assert len(nothing) == 0
+    assert len(nothing) == nothing.num_bytes == 0
+
+
+def test_an_item_takes_its_numbers_and_what_holds_them(ranker: Ranker, tiny_bert: Path) -> None:
+    item = alone(ranker, tiny_bert, "how to bake bread")
+    kept = [value for value in (item.vectors_UD, item.token_vectors_MD) if value is not None]
+    expected = 8 + 12 * (8 + 1) + sum(4 * value.numel() for value in kept)
+    expected += 8 if item.num_tokens_U is not None else 0
+    assert num_bytes(item) == ITEM_BYTES + expected
 
 
 def test_what_is_kept_of_a_text_keeps_no_other_text_alive(cache: ItemCache) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tastelab.config import Adaptation, Architecture, Pooling, Scorer, replace_at
-from tastelab.data.tokens import build_store, open_store
+from tastelab.data.tokens import ItemTexts, build_store, open_store
 from tastelab.data.words import load_words, prepare_words
 from tastelab.evaluation.evaluate import score_split
 from tastelab.modeling.items import Items, Slots
@@ -29,6 +29,7 @@ Jobs = dict[str, Job]
 
 SYSTEMS: dict[str, dict[str, Any]] = {
     "bi_encoder": {"model.scorer": Scorer.named("mlp")},
+    "feature_bi_encoder": {"data.features": ("title", "abstract")},
     "cross_encoder": {"objective.temperature": 1.0},
     "half_cross_encoder": {},
     "colbert": {},
@@ -53,10 +54,10 @@ def job_of(make_job: MakeJob) -> Callable[..., Job]:
         job = make_job({**plain, **SYSTEMS[name]}, keep=True, **changes)
         if name != "nrms":
             return job
-        data, reads = job.open_data(), job.config.data
-        words = prepare_words(data, reads.features, reads.max_tokens)
+        data, texts = job.open_data(), ItemTexts.of(job.config)
+        words = prepare_words(data, texts)
         store = words.folder / "store"
-        build_store(data, reads.features, reads.max_tokens, store, load_words(words.folder))
+        build_store(data, texts, store, load_words(words.folder))
         places = {"store_path": store, "encoder_path": str(words.folder), "encoder_fingerprint": words.fingerprint}
         return dataclasses.replace(job, **places)
 

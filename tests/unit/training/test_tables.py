@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tastelab.config import Adaptation, Architecture, ObjectiveConfig, OptimConfig, Pooling
-from tastelab.data.tokens import build_store
+from tastelab.data.tokens import ItemTexts, build_store
 from tastelab.data.words import load_words, prepare_words
 from tastelab.modeling.item_table import Table, named_tables
 from tastelab.modeling.ranker import Resources, build_ranker
@@ -167,9 +167,9 @@ def jobs(make_job: MakeJob) -> Callable[[], Jobs]:
 
 
 def reading_words(job: Job) -> Job:
-    data, reads = job.open_data(), job.config.data
-    folder, fingerprint = prepare_words(data, reads.features, reads.max_tokens)
-    store = build_store(data, reads.features, reads.max_tokens, folder / "store", load_words(folder))
+    data, texts = job.open_data(), ItemTexts.of(job.config)
+    folder, fingerprint = prepare_words(data, texts)
+    store = build_store(data, texts, folder / "store", load_words(folder))
     return dataclasses.replace(job, store_path=store.path, encoder_path=str(folder), encoder_fingerprint=fingerprint)
 
 

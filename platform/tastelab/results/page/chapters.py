@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tastelab.results.captions import caption, notes
+from tastelab.results.captions import caption, notes, warnings
 from tastelab.results.matrix import Panel, legend, panels
 from tastelab.results.page.grids import Numbers, grid, matrix_grid
 from tastelab.results.page.ledger import Ledger
 from tastelab.results.page.markup import data_uri, inline, tag, text
+from tastelab.results.page.probes import probe_parts
 from tastelab.results.plots import Plot, figure_names
+from tastelab.results.probes import ProbeTable
 from tastelab.results.rows import Row
 from tastelab.results.sections import Section, sections
 from tastelab.results.store import Record
@@ -28,7 +30,7 @@ class Chapter:
 
     name: str
     question: str
-    tables: tuple[Table, ...] = ()
+    tables: tuple[Table | ProbeTable, ...] = ()
     plots: tuple[Plot, ...] = ()
 
     @property
@@ -65,7 +67,7 @@ def views(chapter: Chapter, records: Sequence[Record]) -> list[View]:
     found = {(section.size, section.data): section for section in sections(records)}
     placed: dict[tuple[str, str], dict[str, Panel]] = {}
     for table in chapter.tables:
-        for panel in _panels(table, records):
+        for panel in _panels(table, records) if isinstance(table, Table) else ():
             placed.setdefault((panel.size, panel.dataset), {})[table.name] = panel
     keys = list(dict.fromkeys([*placed, *found])) or [("default", "")]
     keys.sort(key=lambda key: (SIZES.index(key[0]), key not in found))
@@ -87,7 +89,10 @@ def _view(chapter: Chapter, view: View, reports: Path, ledger: Ledger) -> str:
     parts = [tag("h3", text(view.name), class_="view-name")]
     for table in chapter.tables:
         parts += [tag("h3", text(table.title))] if len(chapter.tables) > 1 else []
-        parts += _table(table, view, ledger)
+        if isinstance(table, ProbeTable):
+            parts += probe_parts(table, view.section, ledger)
+        else:
+            parts += _table(table, view, ledger)
     parts += [_figure(plot, view.section, reports) for plot in chapter.plots if view.section.records]
     anchor = f"{chapter.name}--{view.section.slug or 'pending'}"
     return tag("section", *parts, class_="view", id=anchor, data_name=view.name)
@@ -109,7 +114,7 @@ def _table(table: Table, view: View, ledger: Ledger) -> list[str]:
 
 def _remarks(table: Table, panel: Panel) -> list[str]:
     origins = [f"Published: {panel.origins}."] if panel.published_metrics else []
-    return [*([table.note] if table.note else []), *legend([panel]), *origins]
+    return [*warnings(panel.runs), *([table.note] if table.note else []), *legend([panel]), *origins]
 
 
 def _detail(table: Table, rows: Sequence[Row], numbers: Numbers) -> list[str]:

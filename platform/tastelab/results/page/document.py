@@ -58,6 +58,7 @@ def masthead(records: Sequence[Record]) -> str:
         "trained runs": _count(fresh, "final"),
         "baselines": _count(fresh, "baseline"),
         "search trials": _count(fresh, "search"),
+        **({"probes": probes} if (probes := _count(fresh, "probe")) else {}),
         "failed": len(failed),
         "newest record": newest(records),
     }

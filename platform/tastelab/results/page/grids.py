@@ -23,7 +23,7 @@ def grid(table: Table, keys: Sequence[str], rows: Sequence[Row], numbers: Number
     """Write the rows of a table in some of its columns."""
     header, *lines = cells(rows, table.heading, keys, mark_best=True)
     classes = ["text", *(_column_class(key) for key in keys)]
-    return _framed(name, tag("tr", *_heads(header, classes)), _body(rows, numbers, lines, classes))
+    return framed(name, tag("tr", *heads(header, classes)), _body(rows, numbers, lines, classes))
 
 
 def matrix_grid(table: Table, panel: Panel, numbers: Numbers) -> str:
@@ -39,16 +39,18 @@ def matrix_grid(table: Table, panel: Panel, numbers: Numbers) -> str:
     groups = tag("tr", *_groups(theirs), class_="groups") if any(theirs) else ""
     body = _body(panel.rows, numbers, lines, classes)
     body += [_line(None, None, line, classes, "reference") for line in lines[len(panel.rows) :]]
-    return _framed(f"{table.title}, {panel.header}", groups + tag("tr", *_heads(short, classes)), body)
+    return framed(f"{table.title}, {panel.header}", groups + tag("tr", *heads(short, classes)), body)
 
 
-def _framed(name: str, head: str, body: Sequence[str]) -> str:
-    """Put a table in a frame that scrolls by itself, with the keyboard too."""
-    whole = tag("table", tag("thead", head), tag("tbody", *("\n" + line for line in body)), class_="results")
+def framed(name: str, head: str, body: Sequence[str], foot: Sequence[str] = ()) -> str:
+    """Put a table in a frame that scrolls by itself, with the keyboard too; sorting moves its body alone."""
+    below = tag("tfoot", *foot) if foot else ""
+    whole = tag("table", tag("thead", head), tag("tbody", *("\n" + line for line in body)), below, class_="results")
     return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=name)
 
 
-def _heads(header: Sequence[str], classes: Sequence[str]) -> list[str]:
+def heads(header: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Write the header of each column."""
     return [tag("th", inline(cell), scope="col", class_=kind) for cell, kind in zip(header, classes, strict=True)]
 
 
@@ -81,13 +83,14 @@ def _line(row: Row | None, number: int | None, line: Sequence[str], classes: Seq
     """Write a row whose cells lead to its first run; only its label is a stop of the tab key."""
     records = (*row.runs, *row.failed, *row.trials) if row else ()
     leads_to = records[0]["run_id"] if records else None
-    made = [tag("th", _linked(line[0], leads_to), scope="row")]
+    made = [tag("th", linked(line[0], leads_to), scope="row")]
     for cell, css in zip(line[1:], classes[1:], strict=True):
-        made.append(tag("td", inline(cell) if "published" in css else _linked(cell, leads_to, -1), class_=css))
+        made.append(tag("td", inline(cell) if "published" in css else linked(cell, leads_to, -1), class_=css))
     return tag("tr", *made, class_=kind, data_row=number)
 
 
-def _linked(cell: str, run_id: str | None, tabindex: int | None = None) -> str:
+def linked(cell: str, run_id: str | None, tabindex: int | None = None) -> str:
+    """Write a cell that leads to a run, if there is one."""
     return inline(cell) if run_id is None else tag("a", inline(cell), href=f"#run={run_id}", tabindex=tabindex)
 
 

@@ -13,6 +13,8 @@ from tastelab.results.store import Record
 
 CURVE_DIGITS = 4
 METRIC_DIGITS = 6
+SLICE_METRIC = "auc"
+"""The metric of slices that the page shows; records have them all."""
 
 
 @dataclass
@@ -43,7 +45,10 @@ class Ledger:
 
 
 def compact(record: Mapping[str, Any]) -> Record:
-    """Copy a record with its curves and metrics rounded to what a screen can show; all else stays as it is."""
+    """Copy a record with its curves and metrics rounded to what a screen can show, slices with the AUC alone.
+
+    All else stays as it is.
+    """
     kept = dict(record)
     if not kept.get("stale"):
         kept.pop("stale", None)
@@ -51,7 +56,15 @@ def compact(record: Mapping[str, Any]) -> Record:
         kept["curves"] = {name: [steps, rounded(values, CURVE_DIGITS)] for name, (steps, values) in curves.items()}
     if kept.get("metrics"):
         kept["metrics"] = rounded(kept["metrics"], METRIC_DIGITS)
+    if kept.get("slices"):
+        kept["slices"] = {name: [_lean(each) for each in slices] for name, slices in kept["slices"].items()}
     return kept
+
+
+def _lean(found: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {name: value for name, value in (found.get("metrics") or {}).items() if name == SLICE_METRIC}
+    lean = {key: value for key, value in found.items() if key != "metrics"}
+    return lean | ({"metrics": rounded(metrics, METRIC_DIGITS)} if metrics else {})
 
 
 def rounded(value: Any, digits: int) -> Any:

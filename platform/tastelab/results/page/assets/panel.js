@@ -51,6 +51,14 @@ function choose(event, run) {
   if (link) link.focus({ preventScroll: true });
 }
 
+/** Change to a run of another row within the open panel, as from a probe to the model that was probed. */
+function goTo(event, run) {
+  shownRow = DATA.rows.find((row) => runsOf(row).includes(run)) || shownRow;
+  choose(event, run);
+  panel.scrollTop = 0;
+  panel.querySelector("h2").focus();
+}
+
 function closed() {
   if (!idOf()) return;
   if (entered) history.back();
@@ -76,13 +84,15 @@ function show(row, run) {
       h("h3", null, `${run.trial ? "Search" : "Run"} ${run.run_id}, ${nameOf(run)}`),
       run.error ? h("p", { class: "error" }, run.error) : null,
       described(run),
+      Object.keys(run.slices || {}).length ? [h("h3", null, "By slice"), sliceTable(run.slices)] : null,
       curves.length ? [h("h3", null, "Curves"), curves] : null,
       h("h3", null, "Configuration"), tree(run.config || {}, 2),
       h("details", null, h("summary", null, "The whole record"), h("pre", null, JSON.stringify(run, null, 1))),
       trials.length ? [h("h3", null, "Trials of the search"), trialTable(trials, run)] : null));
 }
 
-const link = (run) => h("a", { href: `#run=${run.run_id}`, class: "mono", onclick: (event) => choose(event, run) }, run.run_id);
+const link = (run, follow = choose) =>
+  h("a", { href: `#run=${run.run_id}`, class: "mono", onclick: (event) => follow(event, run) }, run.run_id);
 
 /** One line a run, its metrics with their intervals, and the mean that the table shows. */
 function runTable(runs, chosen) {
@@ -115,6 +125,18 @@ function trialTable(trials, chosen) {
   return framed(["", "run", "status", "AUC", ...names.map((name) => name.split(".").slice(-2).join("."))], lines, [0, 1, 2]);
 }
 
+/** The AUC of one run on parts of the impressions; where these are too few there is no number. */
+function sliceTable(slices) {
+  const line = (dimension) => (found) => {
+    const auc = (found.metrics || {}).auc || {};
+    const interval = typeof auc.low === "number" ? h("small", null, `${number(auc.low)} – ${number(auc.high)}`) : null;
+    return h("tr", null, h("th", { scope: "row" }, `${dimension}: ${found.slice}`), h("td", null, grouped(found.n)),
+      h("td", null, found.too_few ? "few" : number(auc.mean), interval));
+  };
+  const lines = Object.entries(slices).flatMap(([dimension, found]) => found.map(line(dimension)));
+  return framed(["slice", "impressions", "AUC"], lines, [0]);
+}
+
 function framed(header, lines, textual) {
   const heads = header.map((name, i) => h("th", { scope: "col", class: textual.includes(i) ? "text" : null }, name));
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs" },
@@ -133,9 +155,12 @@ function compared(found) {
 function described(run) {
   const { data = {}, encoder, git, hardware = {}, versions = {}, counts = {}, throughput } = run;
   const named = (thing) => (thing ? h("span", null, thing.name, " ", h("code", null, thing.fingerprint)) : null);
-  const machine = [hardware.cpu, hardware.cpus && `${hardware.cpus} CPUs`, hardware.gpu || "no GPU",
+  const machine = run.hardware && [hardware.cpu, hardware.cpus && `${hardware.cpus} CPUs`, hardware.gpu || "no GPU",
     hardware.workers && `${hardware.workers} worker${hardware.workers === 1 ? "" : "s"}`];
+  const probed = DATA.runs[run.of];
   const facts = [
+    ["Probe of", run.of && h("span", null, `${(probed || run).label}, `, probed ? link(probed, goTo) : h("code", null, run.of))],
+    ["Measured as", run.probe],
     ["Commit", git && h("span", null, h("code", null, git.commit.slice(0, 12)), git.dirty ? " with uncommitted changes" : "")],
     ["Data", named(data)], ["Encoder", named(encoder)],
     ["Split, ties", [run.split, run.dialect].filter(Boolean).join(", ")],
@@ -147,7 +172,7 @@ function described(run) {
     ["Throughput", Object.keys(throughput || {}).length ? h("span", null, Object.entries(throughput).map(([k, v]) => `${grouped(v)} ${unit(k)}`).join(", ")) : null],
     ["Peak memory", run.peak_memory_mb ? `${grouped(Math.round(run.peak_memory_mb))} MB` : null],
     ["Latency, ms an impression", run.latency_ms && latency(run.latency_ms)],
-    ["Hardware", machine.filter(Boolean).join(", ")],
+    ["Hardware", machine && machine.filter(Boolean).join(", ")],
     ["Versions", Object.entries(versions).filter(([, v]) => v).map(([k, v]) => `${k} ${v}`).join(", ")],
     ["Finished", run.finished_at], ["Method version", `${run.method_version}${run.stale ? ", stale" : ""}`],
     ["Checkpoint", run.checkpoint && h("code", null, run.checkpoint)],

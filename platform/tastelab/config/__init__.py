@@ -6,64 +6,40 @@ encoder. `ClusterConfig` is where a run happens; it never changes a result, so i
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import importlib
-import json
-import types
-import typing
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+
+from tastelab.config.plain import LATER, Component, digest, from_dict, replace_at, to_dict, value_at
+
+__all__ = [
+    "LATER",
+    "METHOD_VERSION",
+    "Adaptation",
+    "Architecture",
+    "Auxiliary",
+    "ClusterConfig",
+    "Component",
+    "DataConfig",
+    "EncoderConfig",
+    "EvalConfig",
+    "Loss",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimConfig",
+    "Pooling",
+    "RunConfig",
+    "Sampler",
+    "Scorer",
+    "digest",
+    "from_dict",
+    "replace_at",
+    "run_id",
+    "to_dict",
+    "value_at",
+]
 
 METHOD_VERSION = 1
 """Raised when a change of code changes results; records of an older version print as stale."""
-
-C = TypeVar("C", bound="Component")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Component:
-    """A named, configurable part of a run: a frozen dataclass registered under its kind.
-
-    A *kind* subclasses `Component` with `kind=` and `home=` (the package whose import registers its members). A
-    member subclasses the kind and is decorated with `@Kind.register("name")`, above `@dataclass(frozen=True)`.
-    """
-
-    kind: ClassVar[str] = "component"
-    home: ClassVar[str] = ""
-    name: ClassVar[str] = ""
-    members: ClassVar[dict[str, type[Component]]] = {}
-
-    def __init_subclass__(cls, kind: str = "", home: str = "", **kwargs: Any) -> None:
-        """Give each kind a registry of its own."""
-        super().__init_subclass__(**kwargs)
-        if kind:
-            cls.kind, cls.home, cls.members = kind, home, {}
-
-    @classmethod
-    def register(cls, name: str) -> Callable[[type[C]], type[C]]:
-        """Return a decorator that files a frozen dataclass under `name` in this kind's registry."""
-
-        def add(member: type[C]) -> type[C]:
-            if name in cls.members:
-                raise ValueError(f"The {cls.kind} '{name}' is registered twice.")
-            member.name = name
-            cls.members[name] = member
-            return member
-
-        return add
-
-    @classmethod
-    def named(cls: type[C], name: str, **parameters: Any) -> C:
-        """Build the member called `name`; a wrong name or parameter raises `ValueError` listing the right ones."""
-        importlib.import_module(cls.home)
-        if name not in cls.members:
-            raise ValueError(f"Unknown {cls.kind} '{name}': choose one of {', '.join(sorted(cls.members))}.")
-        member = cls.members[name]
-        return typing.cast(C, from_dict(member, parameters))
 
 
 @dataclass(frozen=True)
@@ -115,6 +91,12 @@ class DataConfig:
     """Cap on training impressions, drawn evenly over the fitting part; None takes all."""
     validation_share: float = 0.1
     """Share of the train split, cut from its end in time, that choosing may look at."""
+    domains: tuple[str, ...] | None = field(default=None, metadata=LATER)
+    """Train on impressions of these domains alone (see `data.domains`); None takes all."""
+    missing: float = field(default=0.0, metadata=LATER)
+    """Share of the items that lack each feature, drawn at random for each feature of each item."""
+    title_words: int | None = field(default=None, metadata=LATER)
+    """Keep only the first words of titles; None keeps all."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +120,9 @@ class ModelConfig:
     adaptation: Adaptation = field(default_factory=lambda: Adaptation.named("lora"))
     pooling: Pooling = field(default_factory=lambda: Pooling.named("mean"))
     scorer: Scorer = field(default_factory=lambda: Scorer.named("cosine"))
+    gamma: float = field(default=0.5, metadata=LATER)
+    """What a dislike weighs against a like where the data carry dislikes (methods.md §8); the start of its training."""
+    learnable_gamma: bool = field(default=True, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -181,6 +166,8 @@ class EvalConfig:
     """Cap on validation impressions during training; the final evaluation scores all."""
     whitening: bool = False
     """Whiten item vectors (ZCA, fitted on the training items) before they are pooled and scored."""
+    domains: tuple[str, ...] | None = field(default=None, metadata=LATER)
+    """Measure impressions of these domains alone (see `data.domains`); None takes all."""
 
 
 @dataclass(frozen=True)
@@ -218,78 +205,6 @@ class ClusterConfig:
     """Memory of each worker in which the outputs of frozen layers are kept; 0 computes them anew each time."""
     glove: Path | None = None
     """Pretrained word vectors, a word and its numbers on each line, for architectures with words of their own."""
-
-
-def to_dict(config: Any) -> Any:
-    """Turn a configuration into plain JSON values; a component becomes `{"name": …, **parameters}`."""
-    if dataclasses.is_dataclass(config):
-        named = {"name": type(config).name} if isinstance(config, Component) else {}
-        return named | {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, tuple | list):
-        return [to_dict(value) for value in config]
-    return str(config) if isinstance(config, Path) else config
-
-
-def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
-    """Rebuild a configuration from `to_dict`'s output; unknown fields raise `ValueError` naming the known ones."""
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(data) - known):
-        what = getattr(cls, "name", "") or cls.__name__
-        raise ValueError(f"{what} has no field {', '.join(unknown)}: choose among {', '.join(sorted(known)) or '–'}.")
-    return cls(**{key: _from_value(hints[key], value) for key, value in data.items()})
-
-
-def _from_value(hint: Any, value: Any) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _from_value(next(arg for arg in args if arg is not type(None)), value)
-    if origin is tuple:
-        return tuple(_from_value(args[0], item) for item in value)
-    if isinstance(value, Mapping) and isinstance(hint, type) and issubclass(hint, Component):
-        if "name" not in value:
-            raise ValueError(f"A {hint.kind} has no name: give one of {', '.join(sorted(hint.members))}.")
-        return hint.named(value["name"], **{k: v for k, v in value.items() if k != "name"})
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast(type, hint), value)
-    return Path(value) if hint is Path else value
-
-
-def replace_at(config: T, values: Mapping[str, Any]) -> T:
-    """Return a copy with the fields at dotted paths replaced, e.g. `{"optim.learning_rate": 1e-4}`."""
-    for path, value in values.items():
-        config = _replace_one(config, path.split("."), value)
-    return config
-
-
-def _replace_one(config: Any, path: list[str], value: Any) -> Any:
-    head, *rest = path
-    if isinstance(config, tuple):  # components by name: "objective.auxiliaries.uniformity.weight"
-        names = [member.name for member in config]
-        if head not in names:
-            raise ValueError(f"There is no '{head}' among {', '.join(names) or 'no components'}.")
-        return tuple((_replace_one(m, rest, value) if rest else value) if m.name == head else m for m in config)
-    known = [f.name for f in dataclasses.fields(config)]
-    if head not in known:
-        raise ValueError(f"{type(config).__name__} has no field '{head}': choose among {', '.join(known)}.")
-    new = _replace_one(getattr(config, head), rest, value) if rest else value
-    return dataclasses.replace(config, **{head: new})
-
-
-def value_at(config: Any, path: str) -> Any:
-    """Read the field at a dotted path."""
-    for name in path.split("."):
-        is_tuple = isinstance(config, tuple)
-        config = next(m for m in config if m.name == name) if is_tuple else getattr(config, name)
-    return config
-
-
-def digest(value: Any) -> str:
-    """Return the first 12 hex digits of the SHA-256 of a value's canonical JSON."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def run_id(config: RunConfig, data_fingerprint: str, encoder_fingerprint: str) -> str:

@@ -1,0 +1,67 @@
+"""What if other features are there at serving than at training?
+
+Varies  what training reads: title; title and abstract; all four features (with category and entities); all four with
+        half of them missing at random; all four, each encoded alone and pooled by attention. Each trained model, and
+        the frozen encoder, is then served with: each set of features, titles cut to five words, and all four with 25
+        to 100 % of them missing at random.
+Fixed   bi-encoder, MINCE, full fine-tuning, 48 tokens a text, one epoch. A feature that a data set has not (the mixes
+        have no entities) changes nothing.
+Fills   reports/tables/feature_availability.md and the heat map of AUC.
+Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: about a minute; --paper: GPUs.
+"""
+
+from tastelab import presets
+from tastelab.experiment import Experiment, Variants
+from tastelab.launch import run
+from tastelab.results.heatmap import HeatMap
+from tastelab.results.probes import ProbeTable
+
+ALL = ("title", "abstract", "category", "entities")
+ROWS = {
+    "Title": presets.reads("title"),
+    "Title, abstract": presets.reads("title", "abstract"),
+    "All four": presets.reads(*ALL),
+    "All four, half missing": presets.reads(*ALL, missing=0.5),
+    "All four, by attention": {**presets.reads(*ALL), **presets.architecture("feature_bi_encoder")},
+}
+SERVED = {
+    "title, 5 words": presets.reads("title", title_words=5),
+    "title": presets.reads("title"),
+    "+ category": presets.reads("title", "category"),
+    "+ abstract": presets.reads("title", "abstract"),
+    "all four": presets.reads(*ALL),
+    "25 % missing": presets.reads(*ALL, missing=0.25),
+    "50 % missing": presets.reads(*ALL, missing=0.5),
+    "75 % missing": presets.reads(*ALL, missing=0.75),
+    "100 % missing": presets.reads(*ALL, missing=1.0),
+}
+FEWER = {"data.train_impressions": 512, "data.max_tokens": 48}
+
+experiment = Experiment(
+    name="feature_availability",
+    question=__doc__,
+    base=presets.full_bi_encoder(),
+    group="row",
+    rows=Variants(ROWS),
+    probes=SERVED,
+    sizes={
+        "smoke": presets.smoke(),
+        "default": presets.default(changes=FEWER),
+        "paper": presets.paper({"data.max_tokens": 128}),
+    },
+)
+
+LABELS = tuple((label, label) for label in ROWS)
+
+tables = [
+    ProbeTable(
+        "feature_availability",
+        "Features at training against features at serving",
+        rows=LABELS,
+        figures=("feature_availability",),
+    )
+]
+plots = [HeatMap("feature_availability", "AUC by what is read", rows=LABELS)]
+
+if __name__ == "__main__":
+    run(experiment, tables, plots)

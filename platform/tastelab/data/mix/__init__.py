@@ -1,0 +1,1 @@
+"""Public feeds → impressions: replies resolved to items, accounts to people, engagements to windows."""

@@ -1,0 +1,63 @@
+"""What `--source feed:path` names: a reader, a path, and a label that no other source of the build has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tastelab.data.feeds.base import FEEDS, Feed, Piece, feed
+
+
+@dataclass(frozen=True)
+class Source:
+    """One feed at one path."""
+
+    feed: str
+    path: Path
+    label: str
+    """Name of the file or folder; the second of the same name is "name#2"."""
+
+    def reader(self) -> Feed:
+        """Return the reader of this feed."""
+        return feed(self.feed)
+
+
+@dataclass(frozen=True)
+class SourcePiece:
+    """A piece, and the number of the source that it belongs to."""
+
+    source: int
+    piece: Piece
+    number: int
+    """Its place among the pieces of all sources."""
+
+
+def parse_sources(texts: Sequence[str]) -> list[Source]:
+    """Read `feed:path` texts.
+
+    Raises:
+        ValueError: There is none, one has no known feed, or its path is not there.
+    """
+    if not texts:
+        raise ValueError(f"Name at least one --source as FEED:PATH, where FEED is one of {', '.join(FEEDS)}.")
+    sources, seen = [], Counter[str]()
+    for text in texts:
+        name, colon, place = text.partition(":")
+        if not colon or not place:
+            raise ValueError(f"--source '{text}' is not FEED:PATH, such as stackexchange:dumps/beer.")
+        feed(name)
+        path = Path(place).expanduser()
+        if not path.exists():
+            raise ValueError(f"--source {text}: there is no {path}.")
+        label = path.absolute().name
+        seen[label] += 1
+        sources.append(Source(name, path, label if seen[label] == 1 else f"{label}#{seen[label]}"))
+    return sources
+
+
+def cut(sources: Sequence[Source]) -> list[SourcePiece]:
+    """Cut every source into the pieces that single tasks read; a path that is not its feed raises `ValueError`."""
+    pieces = [(number, piece) for number, source in enumerate(sources) for piece in source.reader().pieces(source.path)]
+    return [SourcePiece(source, piece, number) for number, (source, piece) in enumerate(pieces)]

@@ -1,0 +1,85 @@
+"""The probes of an experiment: which are missing, and how what they find is recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tastelab.cluster.probing import Probing, measure
+from tastelab.cluster.tuner import Trials
+from tastelab.config import digest, replace_at, to_dict
+from tastelab.experiment import Point
+from tastelab.progress import Progress
+from tastelab.stage import Stage
+from tastelab.training.job import Job
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A finished run and the probes of it that are not recorded: label → job."""
+
+    point: Point
+    job: Job
+    probes: Mapping[str, Job]
+
+
+def missing_probes(stage: Stage, points: Sequence[Point]) -> list[Missing]:
+    """Find what was not measured yet of the finished runs of some points; a run without its model is named and left."""
+    done = {r["run_id"] for r in stage.store.load(stage.experiment.name) if r["role"] == "probe" and not r["stale"]}
+    found = []
+    for point in points:
+        job = stage.template.at(point.config, stage.data.fingerprint)
+        if stage.store.finished(job.run_id) is None:
+            continue
+        probes = {label: _job(stage, job, values) for label, values in stage.experiment.probes.items()}
+        probes = {label: probe for label, probe in probes.items() if probe.run_id not in done}
+        if probes and not (job.folder / "impressions.npz").is_file():
+            label = point.labels[stage.experiment.group]
+            print(f"Run {job.run_id} of '{label}' is not probed: its model is not under {stage.template.cluster.home}.")
+        elif probes:
+            found.append(Missing(point, job, probes))
+    return found
+
+
+def run_probes(stage: Stage, missing: Sequence[Missing], trials: Callable[[], Trials]) -> None:
+    """Measure and record; `trials` brings the cluster up and says what a worker of it reserves."""
+    if not missing:
+        return
+    places = trials().template.cluster
+    progress = Progress("probes", sum(len(each.probes) for each in missing))
+    probings = [Probing(dataclasses.replace(each.job, cluster=places), tuple(each.probes.values())) for each in missing]
+    failed = measure(
+        probings, places.cpus_per_worker or 1.0, places.gpus_per_worker, partial(_write, stage, missing, progress)
+    )
+    progress.close()
+    for place, reason in sorted(failed.items()):
+        print(f"The probes of '{missing[place].point.labels[stage.experiment.group]}' failed: {reason}")
+
+
+def _job(stage: Stage, job: Job, values: Mapping[str, Any]) -> Job:
+    """Describe the job that a probe reads and evaluates by; its id says of which run and under which conditions."""
+    config = replace_at(job.config, values)
+    found = stage.template.at(config, stage.data.fingerprint)
+    identity = digest(["probe", job.run_id, to_dict(config.data), to_dict(config.evaluation)])
+    return dataclasses.replace(found, run_id=identity)
+
+
+def _write(
+    stage: Stage,
+    missing: Sequence[Missing],
+    progress: Progress,
+    place: int,
+    measured: Job,
+    result: dict[str, Any],
+    seconds: float,
+) -> None:
+    of, group = missing[place], stage.experiment.group
+    label = next(name for name, job in of.probes.items() if job.run_id == measured.run_id)
+    extra = {"of": of.job.run_id, "probe": label, "probe_order": list(stage.experiment.probes).index(label)}
+    record = stage.recorder.record("probe", "finished", measured, of.point, result, seconds, **extra)
+    stage.store.append(record | {"slices": result["slices"]})
+    auc = result["metrics"].get("auc", {}).get("mean")
+    progress.line(f"{of.point.labels[group]} → {label}", "finished", auc, seconds)
