@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,11 @@ def test_a_reader_s_mistake_reaches_the_user_as_a_sentence(feed: Path, tmp_path:
     assert not (tmp_path / "mix").exists()
 
 
-def test_the_command_prints_what_it_made_and_names_nobody(feed: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_the_command_prints_what_it_made_and_names_nobody(
+    feed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tastelab.cluster.runtime.cluster", nullcontext)  # the Ray of these tests is up
     out = tmp_path / "mix"
     words = ["data", "build-mix", "--source", f"generic:{feed}", "--out", str(out), "--min-history", "3"]
     result = CliRunner().invoke(main, words, env={"TASTELAB_SALT": ""}, catch_exceptions=False)

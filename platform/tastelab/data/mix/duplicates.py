@@ -36,7 +36,8 @@ BANDS, BAND_ROWS = 24, 5
 """A pair of similarity s is proposed with probability 1 - (1 - s⁵)²⁴: .99993 at the threshold."""
 NEIGHBOURS = 64
 """Titles of a bucket that each one is compared with, so that a bucket of n titles costs n and not n²."""
-CHUNK = 65_536
+CHUNK = 16_384
+"""Titles, or pairs of them, whose shingles are held at a time: some 50 MB."""
 CACHE = "near_duplicates-1.npy"
 
 
@@ -142,16 +143,19 @@ def _groups(edges_P2: Ints, num_items: int) -> Int32s:
 
 
 def _similar(titles: Sequence[str], rows: Ints) -> Ints:
-    """Pairs (P, 2) of `rows` whose titles have a Jaccard similarity of at least `THRESHOLD`."""
+    """Pairs (P, 2) of `rows` whose titles have a Jaccard similarity of at least `THRESHOLD`.
+
+    Of a title stays what its bands need, 192 bytes; its shingles are made again for the pairs that are compared.
+    """
     if len(titles) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    members = _shingles(titles)
-    pairs_P2 = _proposed(_band_keys(members))
-    return rows[pairs_P2[_jaccard(members, pairs_P2) >= THRESHOLD]]
+    starts = range(0, len(titles), CHUNK)
+    pairs_P2 = _proposed(np.concatenate([_band_keys(*_shingles(titles[start : start + CHUNK])) for start in starts]))
+    return rows[pairs_P2[_jaccard(titles, pairs_P2) >= THRESHOLD]]
 
 
-def _shingles(titles: Sequence[str]) -> csr_array:
-    """Which title holds which run of three characters: N × distinct shingles, ones.
+def _shingles(titles: Sequence[str]) -> tuple[csr_array, Keys]:
+    """Which title holds which run of three characters, N × G distinct ones, and the key of each run.
 
     Three code points of 21 bits are an exact key of 63 bits; no hash stands between text and similarity.
     """
@@ -160,25 +164,25 @@ def _shingles(titles: Sequence[str]) -> csr_array:
     title_of = np.repeat(np.arange(len(titles)), lengths_N)
     keys = (codes[:-2] << np.uint64(42)) | (codes[1:-1] << np.uint64(21)) | codes[2:]
     within = title_of[:-2] == title_of[2:]
-    _, shingle_G = np.unique(keys[within], return_inverse=True)
-    title_G = title_of[:-2][within]
-    shape = (len(titles), int(shingle_G.max()) + 1)
-    members = csr_array((np.ones(len(title_G), dtype=np.int32), (title_G, shingle_G)), shape=shape)
+    keys_G, shingle = np.unique(keys[within], return_inverse=True)
+    title = title_of[:-2][within]
+    members = csr_array((np.ones(len(title), dtype=np.int32), (title, shingle)), shape=(len(titles), len(keys_G)))
     members.sum_duplicates()
     members.data[:] = 1
-    return members
+    return members, keys_G
 
 
-def _band_keys(members: csr_array) -> Keys:
+def _band_keys(members: csr_array, keys_G: Keys) -> Keys:
     """One key per title and band (N, bands) of the MinHash signatures: titles that share one are compared."""
     from datasketch import MinHash
 
     empty = MinHash(BANDS * BAND_ROWS, hashfunc=int)
+    hashes_G = (keys_G * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
     keys = np.empty((members.shape[0], BANDS), dtype=np.uint64)
     odd = np.uint64(0x9E3779B97F4A7C15) ** np.arange(1, BAND_ROWS + 1, dtype=np.uint64)
     for row in range(members.shape[0]):
         signature = empty.copy()
-        signature.update_batch(members.indices[members.indptr[row] : members.indptr[row + 1]].tolist())
+        signature.update_batch(hashes_G[members.indices[members.indptr[row] : members.indptr[row + 1]]].tolist())
         keys[row] = (signature.hashvalues.reshape(BANDS, BAND_ROWS).astype(np.uint64) * odd).sum(1)
     return keys
 
@@ -198,15 +202,17 @@ def _proposed(keys: Keys) -> Ints:
     return np.stack(np.divmod(np.unique(np.concatenate(found)), num), axis=1)
 
 
-def _jaccard(members: csr_array, pairs_P2: Ints) -> npt.NDArray[np.float64]:
+def _jaccard(titles: Sequence[str], pairs_P2: Ints) -> npt.NDArray[np.float64]:
     """Exact Jaccard similarity of each pair of titles."""
-    sizes_N = np.diff(members.indptr)
-    shared_P = np.zeros(len(pairs_P2))
+    similarity_P = np.zeros(len(pairs_P2))
     for start in range(0, len(pairs_P2), CHUNK):
-        left, right = pairs_P2[start : start + CHUNK].T
-        shared_P[start : start + CHUNK] = members[left].multiply(members[right]).sum(axis=1)
-    similarity: npt.NDArray[np.float64] = shared_P / (sizes_N[pairs_P2].sum(axis=1) - shared_P)
-    return similarity
+        used, places = np.unique(pairs_P2[start : start + CHUNK], return_inverse=True)
+        members, _ = _shingles([titles[row] for row in used])
+        left, right = places.reshape(-1, 2).T
+        shared = members[left].multiply(members[right]).sum(axis=1)
+        sizes = np.diff(members.indptr)
+        similarity_P[start : start + CHUNK] = shared / (sizes[left] + sizes[right] - shared)
+    return similarity_P
 
 
 def _read(path: Path) -> Int32s | None:

@@ -36,7 +36,7 @@ RANKERS = {
 EXPECTED = frozenset({"popularity"})
 """Rankers that may differ from ½ on sound data: people do like what others like."""
 TOLERANCE = 0.05
-MAX_IMPRESSIONS = 400_000
+MAX_IMPRESSIONS = 100_000
 """Impressions of a split that are measured, about; of a larger one files at even distances are taken."""
 NEVER = np.iinfo(np.int64).min
 
