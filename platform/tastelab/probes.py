@@ -28,14 +28,14 @@ class Missing:
 
 def missing_probes(stage: Stage, points: Sequence[Point]) -> list[Missing]:
     """Find what was not measured yet of the finished runs of some points; a run without its model is named and left."""
-    done = {r["run_id"] for r in stage.store.load(stage.experiment.name) if r["role"] == "probe" and not r["stale"]}
+    done = _done(stage)
     found = []
     for point in points:
         job = stage.template.at(point.config, stage.data.fingerprint)
         if stage.store.finished(job.run_id) is None:
             continue
         probes = {label: _job(stage, job, values) for label, values in stage.experiment.probes.items()}
-        probes = {label: probe for label, probe in probes.items() if probe.run_id not in done}
+        probes = {label: probe for label, probe in probes.items() if (probe.run_id, label) not in done}
         if probes and not (job.folder / "impressions.npz").is_file():
             label = point.labels[stage.experiment.group]
             print(f"Run {job.run_id} of '{label}' is not probed: its model is not under {stage.template.cluster.home}.")
@@ -57,6 +57,12 @@ def run_probes(stage: Stage, missing: Sequence[Missing], trials: Callable[[], Tr
     progress.close()
     for place, reason in sorted(failed.items()):
         print(f"The probes of '{missing[place].point.labels[stage.experiment.group]}' failed: {reason}")
+
+
+def _done(stage: Stage) -> set[tuple[str, str]]:
+    """Return id and label of the probes that the table of this size shows: neither another size's nor another label's."""
+    probes = [r for r in stage.store.load(stage.experiment.name) if r["role"] == "probe" and not r["stale"]]
+    return {(r["run_id"], str(r["probe"])) for r in probes if r["size"] == stage.options.size}
 
 
 def _job(stage: Stage, job: Job, values: Mapping[str, Any]) -> Job:

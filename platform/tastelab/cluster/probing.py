@@ -43,8 +43,9 @@ def measure(probings: Sequence[Probing], cpus: float, gpus: float, write: Write)
         try:
             for job, result, seconds in ray.get(done):
                 write(place, job, result, seconds)
-        except ray.exceptions.RayTaskError as error:
-            failed[place] = str(error.cause).strip() or type(error.cause).__name__
+        except ray.exceptions.RayError as error:  # the task's own, or a worker that was killed
+            cause = getattr(error, "cause", None) or error
+            failed[place] = str(cause).strip() or type(cause).__name__
     return failed
 
 

@@ -131,16 +131,17 @@ def fitting_and_validation(data: PreparedData, config: DataConfig) -> tuple[Ints
         rows = rows_of(data, "train", config.domains)
     total = len(rows)
     num_validation = round(total * config.validation_share)
-    if not 0 < num_validation < total:
-        raise ValueError(
-            f"validation_share {config.validation_share} of {total} train impressions leaves "
-            f"{num_validation} to validate on: use a share that leaves some on both sides."
-        )
     times = data.impressions("train", ["time"])["time"].cast("int64").fill_null(0).to_numpy()
     by_time = rows[np.argsort(times[rows], kind="stable")]
     late = np.arange(total) >= total - num_validation
     if data.meta.get("source") == "join":  # parts of different years: each is cut at its own end
         late = _late_in_its_domain(impression_domains(data, "train")[by_time], config.validation_share)
+    if not 0 < (num_validation := int(late.sum())) < total:
+        of = "" if config.domains is None else f" of {', '.join(config.domains)}"
+        raise ValueError(
+            f"validation_share {config.validation_share} of {total} train impressions{of} leaves "
+            f"{num_validation} to validate on: use a share that leaves some on both sides."
+        )
     fitting, validation = by_time[~late], by_time[late]
     if config.train_impressions is not None and config.train_impressions < len(fitting):
         fitting = fitting[np.linspace(0, len(fitting) - 1, config.train_impressions).round().astype(np.int64)]

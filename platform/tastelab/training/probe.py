@@ -34,14 +34,14 @@ def probe(job: Job, others: Sequence[Job], device: torch.device) -> Iterator[tup
 
     Args:
         job: the finished run; its checkpoint is in the home folder.
-        others: jobs that differ from it in features, in what is missing, or in domains.
+        others: jobs that differ from it in what is read of texts and histories, or in what is measured.
         device: where to compute.
 
     Yields:
         Each of `others` with its result: metrics, counts, slices. They come in an order of their own.
 
     Raises:
-        ValueError: the checkpoint does not fit.
+        ValueError: the checkpoint does not fit, or other texts were cut into the tokens of another vocabulary.
         OSError: it is not there.
     """
     data = job.open_data()
@@ -91,6 +91,9 @@ def cut(
 
 def _measure(ranker: Ranker, other: Job, job: Job, data: PreparedData, device: torch.device) -> Evaluation:
     config = other.config
+    if other.encoder_fingerprint != job.encoder_fingerprint:
+        name = config.model.architecture.name
+        raise ValueError(f"{name} has words of its own, those of the texts that it was trained on: it reads no others.")
     everywhere = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, domains=None))
     split, rows = dataclasses.replace(other, config=everywhere).evaluation_rows(data)
     whitening = None
@@ -122,5 +125,7 @@ def _nothing(data: PreparedData, split: str, columns: list[str]) -> pa.Table:
     return data.impressions(split, columns).slice(0, 0)
 
 
-def _reading(job: Job) -> tuple[str, str]:
-    return reading_key(job.config), job.config.evaluation.split
+def _reading(job: Job) -> tuple[str, int, str]:
+    """Name all that decides the values of every impression: the rest says which of them count."""
+    everywhere = dataclasses.replace(job.config.evaluation, domains=None)
+    return reading_key(job.config), job.config.data.max_history, repr(everywhere)
