@@ -2,10 +2,12 @@
 
 Varies  what is trained on: each domain of the data alone, all of them, all but one. A domain is a community of a mix,
         or a corpus of several that are joined: --data mix,mind-small.
-Fixed   bi-encoder, MINCE, full fine-tuning, title only, the same number of training impressions in every row, one
-        epoch. Every row, and the frozen encoder, is measured on each domain: in-domain, zero-shot, leave-one-out.
+Fixed   bi-encoder, MINCE, full fine-tuning, title only, the same cap on training impressions in every row, one epoch.
+        A domain with fewer trains on all that it has (--dry-run counts them); a row of several domains draws from each
+        by its size. Every row, and the frozen encoder, is measured on each domain: in-domain, zero-shot, leave-one-out.
 Fills   reports/tables/domain_transfer.md and the heat map of AUC.
-Costs   default size: about a minute a row on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: about a minute a row on 2 CPU cores; --smoke: a few minutes; --paper: GPUs, and --data of several
+        domains, since MIND alone is one.
 """
 
 from tastelab import presets
@@ -35,6 +37,8 @@ tables = [
         across="Tested on",
         summaries="domains",
         figures=("domain_transfer",),
+        note="Every row has the same cap on training impressions, not the same number: a domain with fewer trains on "
+        "all that it has, and a row of several domains draws from each by its size.",
     )
 ]
 plots = [HeatMap("domain_transfer", "AUC by domain", across="Tested on")]

@@ -4,8 +4,10 @@ Varies  what training reads: title; title and abstract; all four features (with 
         half of them missing at random; all four, each encoded alone and pooled by attention. Each trained model, and
         the frozen encoder, is then served with: each set of features, titles cut to five words, and all four with 25
         to 100 % of them missing at random.
-Fixed   bi-encoder, MINCE, full fine-tuning, 48 tokens a text, one epoch. A feature that a data set has not (the mixes
-        have no entities) changes nothing.
+Fixed   bi-encoder, MINCE, full fine-tuning, 48 tokens a text, one epoch. Joined features are one text and share its
+        tokens, the last ones are cut off first; by attention each feature is a text, up to four times as many tokens in
+        all. A feature that a data set has not (the mixes have no entities) changes nothing. Which items lack a feature
+        is the same in training and serving.
 Fills   reports/tables/feature_availability.md and the heat map of AUC.
 Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: about a minute; --paper: GPUs.
 """
@@ -59,6 +61,9 @@ tables = [
         "Features at training against features at serving",
         rows=LABELS,
         figures=("feature_availability",),
+        note='"+ category" and "+ abstract" each add one feature to the title. Joined features share the tokens of '
+        "one text, so a long abstract cuts off category and entities; encoded alone, as by attention, each feature has "
+        "as many tokens as the joined text.",
     )
 ]
 plots = [HeatMap("feature_availability", "AUC by what is read", rows=LABELS)]

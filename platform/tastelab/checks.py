@@ -28,12 +28,29 @@ def check_configurations(experiment: Experiment, base: RunConfig, cluster: Clust
     check_room(cluster)
     if cluster.glove is not None:
         check_readable(cluster.glove)
+    check_probes(experiment)
     for point in experiment.grid(base):
         try:
             for config in reachable(experiment, point.config):
                 check_configuration(config, cluster)
         except ValueError as error:
             raise ValueError(f"Row '{point.labels[experiment.group]}': {error}") from error
+
+
+def check_probes(experiment: Experiment) -> None:
+    """Refuse a probe that would train another model; it changes what a trained one reads, or what is measured."""
+    for label, values in experiment.probes.items():
+        if wrong := [path for path in values if path not in READ and not path.startswith("evaluation.")]:
+            raise ValueError(
+                f"Probe '{label}' sets {wrong[0]}, which is settled in training: "
+                f"set {', '.join(READ)} or a field of evaluation, or make it a row."
+            )
+        check_features(values.get("data.features", ("title",)))
+        check_availability(values.get("data.missing", 0.0), values.get("data.title_words"))
+
+
+READ = ("data.features", "data.missing", "data.title_words", "data.max_tokens", "data.max_history")
+"""What may differ between a model's training and its serving."""
 
 
 def reachable(experiment: Experiment, config: RunConfig) -> Iterator[RunConfig]:

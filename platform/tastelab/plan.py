@@ -5,7 +5,8 @@ Nothing is fetched for it: where data or encoder are not here yet, published siz
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tastelab.checks import check_configurations, check_on_encoders
@@ -13,12 +14,20 @@ from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency
 from tastelab.config import RunConfig
 from tastelab.cost import estimate, total_petaflops
 from tastelab.data.catalog import PUBLISHED, PublishedSize, here
-from tastelab.data.domains import domains
 from tastelab.data.order import fitting_and_validation
 from tastelab.experiment import Experiment, Size
 from tastelab.modeling.encoders import encoder_facts, encoder_fingerprint, encoder_is_here, find_encoder
 from tastelab.results.store import RecordStore
-from tastelab.stage import Options, at_size, based, chosen_seeds, encoder_paths, num_trials
+from tastelab.stage import (
+    Options,
+    at_size,
+    based,
+    chosen_seeds,
+    encoder_paths,
+    num_trials,
+    on_domains,
+    reported_split,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Outlook:
     split: str
     records: tuple[dict[str, Any], ...]
     """Runs of this size on these data that were recorded."""
+    fitted: Mapping[str, int] = field(default_factory=dict)
+    """Training impressions of each row after its cap and its domains; empty where the data are not here."""
 
     @property
     def trials(self) -> int:
@@ -76,15 +87,21 @@ def look_ahead(experiment: Experiment, options: Options) -> Outlook:
         return Outlook(
             experiment, options, size, base, words, encoder, facts.train - validation, validation, facts.dev, "dev", ()
         )
-    experiment = experiment.on(domains(data))
+    experiment = on_domains(experiment, data)
     fitting, validation_rows = fitting_and_validation(data, base.data)
-    split = "dev" if "dev" in data.splits and data.has_labels("dev") else "validation"
+    split = reported_split(data)
     reported = data.num_impressions("dev") if split == "dev" else len(validation_rows)
     store = RecordStore(options.cluster.reports)
     records = tuple(r for r in store.load(experiment.name) if _same(r, options.size, data.fingerprint))
     words = f"{data.name} ({data.fingerprint})"
     validation = len(validation_rows)
-    return Outlook(experiment, options, size, base, words, encoder, len(fitting), validation, reported, split, records)
+    fitted = {
+        point.labels[experiment.group]: len(fitting_and_validation(data, point.config.data)[0])
+        for point in experiment.grid(base)
+    }
+    return Outlook(
+        experiment, options, size, base, words, encoder, len(fitting), validation, reported, split, records, fitted
+    )
 
 
 def describe(outlook: Outlook) -> str:
@@ -114,10 +131,9 @@ def _cells(outlook: Outlook) -> list[str]:
 
 def _batch(outlook: Outlook) -> list[str]:
     lines = []
-    for label, config in _distinct_batches(outlook):
+    for label, config, trained in _distinct_batches(outlook):
         optim, places = config.optim, outlook.options.cluster
         micro = batch_per_worker(optim.global_batch, places.workers, places.accumulation)
-        trained = min(outlook.num_train, config.data.train_impressions or outlook.num_train)
         steps = -(-trained // optim.global_batch) * optim.epochs
         lines.append(
             f"Batch    {label}{optim.global_batch} impressions = {places.workers} workers × {places.accumulation} "
@@ -132,14 +148,18 @@ def _batch(outlook: Outlook) -> list[str]:
     ]
 
 
-def _distinct_batches(outlook: Outlook) -> list[tuple[str, RunConfig]]:
-    """Return a configuration for each way of batching, named by its rows unless all share one."""
-    found: dict[tuple[Any, ...], tuple[list[str], RunConfig]] = {}
+def _distinct_batches(outlook: Outlook) -> list[tuple[str, RunConfig, int]]:
+    """Return configuration and training impressions of each way of batching, named by its rows unless all share one."""
+    found: dict[tuple[int, ...], tuple[list[str], RunConfig]] = {}
     for point in outlook.experiment.grid(outlook.base):
-        config = point.config
-        key = (config.optim.global_batch, config.optim.epochs, config.data.train_impressions)
-        found.setdefault(key, ([], config))[0].append(point.labels[outlook.experiment.group])
-    return [("" if len(found) == 1 else f"{'; '.join(labels)}: ", config) for labels, config in found.values()]
+        config, label = point.config, point.labels[outlook.experiment.group]
+        most = min(outlook.num_train, config.data.train_impressions or outlook.num_train)
+        key = (config.optim.global_batch, config.optim.epochs, outlook.fitted.get(label, most))
+        found.setdefault(key, ([], config))[0].append(label)
+    return [
+        ("" if len(found) == 1 else f"{'; '.join(labels)}: ", config, key[-1])
+        for key, (labels, config) in found.items()
+    ]
 
 
 def _resources(outlook: Outlook) -> list[str]:

@@ -60,7 +60,7 @@ def run_probes(stage: Stage, missing: Sequence[Missing], trials: Callable[[], Tr
 
 
 def _done(stage: Stage) -> set[tuple[str, str]]:
-    """Return id and label of the probes that the table of this size shows: neither another size's nor another label's."""
+    """Return id and label of the probes that are recorded at this size: a table shows no others."""
     probes = [r for r in stage.store.load(stage.experiment.name) if r["role"] == "probe" and not r["stale"]]
     return {(r["run_id"], str(r["probe"])) for r in probes if r["size"] == stage.options.size}
 

@@ -70,8 +70,7 @@ class Stage:
     @property
     def split(self) -> str:
         """The split that the table reports: dev, or the validation part where the data have no dev."""
-        labelled = "dev" in self.data.splits and self.data.has_labels("dev")
-        return "dev" if labelled else "validation"
+        return reported_split(self.data)
 
 
 def prepare(experiment: Experiment, options: Options) -> Stage:
@@ -93,7 +92,7 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     check_on_encoders(experiment, asked, {name: encoder_facts(path) for name, path in encoders.items()})
     data = resolve(named, cluster.home)
     base = based(experiment, size, options, data.name, source.label)
-    experiment = experiment.on(domains(data))
+    experiment = on_domains(experiment, data)
     check_configurations(experiment, base, cluster)
     configs = [base, *(point.config for point in experiment.grid(base))]
     for config in configs:
@@ -124,6 +123,25 @@ def at_size(experiment: Experiment, options: Options) -> tuple[Size, Experiment]
     """Return the size that was asked for, and the experiment with the rows that it runs."""
     size = experiment.size(options.size)
     return size, experiment.at(size)
+
+
+def reported_split(data: PreparedData) -> str:
+    """Return dev, or validation where the data have no dev with labels."""
+    return "dev" if "dev" in data.splits and data.has_labels("dev") else "validation"
+
+
+def on_domains(experiment: Experiment, data: PreparedData) -> Experiment:
+    """Return the experiment with the rows and probes that the domains of the data make.
+
+    Raises:
+        ValueError: there is one domain, or no dev split: each row has a validation part of its own domains alone.
+    """
+    if experiment.probe_domains and reported_split(data) != "dev":
+        raise ValueError(
+            f"{experiment.name} measures every row on every domain, and '{data.name}' has no dev split with labels to "
+            "do it on: prepare the data with one."
+        )
+    return experiment.on(domains(data))
 
 
 def based(experiment: Experiment, size: Size, options: Options, dataset: str, encoder: str) -> RunConfig:

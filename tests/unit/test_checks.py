@@ -230,6 +230,24 @@ def test_a_row_that_cannot_run_is_named(tmp_path: Path) -> None:
     check_configurations(experiment({"fine": {}}), config(), ONE)
 
 
+def test_a_probe_changes_what_is_read_or_measured_and_no_more(tmp_path: Path) -> None:
+    made = experiment({"fine": {}})
+
+    def probed(**values: Any) -> Experiment:
+        overrides = {path.replace("__", "."): value for path, value in values.items()}
+        return dataclasses.replace(made, probes={"other": overrides})
+
+    for path in ("model__gamma", "data__domains", "optim__epochs"):
+        with pytest.raises(ValueError, match=f"Probe 'other' sets {path.replace('__', '.')}, which is settled in"):
+            check_configurations(probed(**{path: 1}), made.base, ONE)
+    with pytest.raises(ValueError, match=r"missing is 2: choose"):
+        check_configurations(probed(data__missing=2), made.base, ONE)
+    with pytest.raises(ValueError, match=r"Unknown text feature colour"):
+        check_configurations(probed(data__features=("colour",)), made.base, ONE)
+    fine = probed(data__features=("title",), data__max_history=2, evaluation__domains=("ai",))
+    check_configurations(fine, made.base, ONE)
+
+
 def test_a_file_of_word_vectors_is_looked_for_before_any_work(tmp_path: Path) -> None:
     made = experiment({"fine": {}})
     for file, content in (("missing.txt", None), ("binary.txt", b"\xff\xfe\x00\x01"), ("plain.gz", b"word 1 2")):

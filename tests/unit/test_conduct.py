@@ -249,6 +249,12 @@ def test_probes_of_finished_runs_are_made_once(launch: Launch, monkeypatch: pyte
     asked.clear()
     launch(probed(one), seeds=1)
     assert asked == []
+    stage, runs = launch(probed(one), seeds=1, size="smoke")
+    assert runs.done == [] and len(asked) == 2, "a table shows the probes of its own size"
+    launch(probed({"only titles": one["titles"]}), seeds=1, size="smoke")
+    assert len(asked) == 4, "a column of another name is filled"
+    named = [r["probe"] for r in stage.store.load("probed") if r["role"] == "probe" and r["size"] == "smoke"]
+    assert named == ["only titles", "only titles"]
 
 
 def test_a_run_without_its_model_is_named_and_left(launch: Launch, capsys: pytest.CaptureFixture[str]) -> None:

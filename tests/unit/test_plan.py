@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 from tastelab.config import run_id
 from tastelab.data import catalog
 from tastelab.data.catalog import MIND, PUBLISHED, resolve
-from tastelab.data.domains import domains
+from tastelab.data.domains import domains, impression_domains
 from tastelab.experiment import Experiment, TrainedOn
 from tastelab.launch import command
 
@@ -164,6 +165,19 @@ def test_data_of_unknown_size_are_not_given_a_published_one(losses: Experiment, 
     plan = plan_of(losses, "--paper", "--data", unknown)
     assert f"{unknown} (not here yet, its size is not known)" in plan
     assert "so their time is not known" in plan
+
+
+def test_a_domain_with_less_than_the_cap_trains_on_what_it_has(plan_of: Callable[..., str], home: Path) -> None:
+    transfer: Experiment = module_of(FOLDER / "domain_transfer.py").experiment
+    plan = plan_of(transfer, "--train-impressions", "100000")
+    data = resolve(transfer.size("default").dataset, home)
+    names = domains(data)
+    num = np.bincount(impression_domains(data, "train"))
+    lines = [line for line in plan.splitlines() if line.startswith("Batch")]
+    fitted = [n - round(n * transfer.base.data.validation_share) for n in num]
+    assert len(set(fitted)) == len(names) == 2
+    for name, count in zip((*names, "All domains"), (*fitted, sum(fitted)), strict=True):
+        assert sum(f"{name}: " in line and f"; {count:,} training impressions" in line for line in lines) == 1, name
 
 
 def test_a_row_that_batches_in_another_way_has_a_line_of_its_own(plan_of: Callable[..., str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tastelab import presets
 from tastelab.config import ClusterConfig
 from tastelab.data.tables import DatasetWriter, PreparedData
-from tastelab.experiment import Choice, Experiment, Float, Point, Size
+from tastelab.experiment import Choice, Experiment, Float, Point, Size, TrainedOn
 from tastelab.plan import describe, look_ahead
 from tastelab.results.store import RecordStore
 from tastelab.stage import Options, Stage, point_label, prepare
@@ -72,6 +72,19 @@ def test_dev_is_reported_where_it_has_labels(options: Options, tiny_data: Prepar
             for split, impressions in splits.items():
                 writer.write_impressions(split, impressions)
         assert staged(options, data=str(tmp_path / name)).split == "validation"
+
+
+def test_domains_are_not_compared_where_each_row_would_be_measured_on_its_own(
+    options: Options, tiny_data: PreparedData, tmp_path: Path
+) -> None:
+    with DatasetWriter(tmp_path / "no dev", "no dev") as writer:
+        writer.write_items(tiny_data.items())
+        writer.write_impressions("train", tiny_data.impressions("train").drop_columns(["row"]))
+    about_domains = dataclasses.replace(EXPERIMENT, rows=TrainedOn(), group="row", search={}, probe_domains=True)
+    wrong = dataclasses.replace(options, data=str(tmp_path / "no dev"))
+    for look in (prepare, look_ahead):
+        with pytest.raises(ValueError, match="'no dev' has no dev split with labels to do it on"):
+            look(about_domains, wrong)
 
 
 def test_places_are_absolute_since_trials_run_elsewhere(

@@ -95,8 +95,8 @@ class ProbeTable:
         columns = [self._column(matrix, column, mark_best) for column in matrix.columns]
         for mean in (matrix.in_domain, matrix.zero_shot) if self.summaries else ():
             values = [mean(row, self.metric) for row in matrix.rows]
-            printed = [ABSENT if value is None else f"{value:.4f}" for value in values]
-            columns.append(_marked(matrix.rows, printed, mark_best))
+            # None is bold: rows average over different domains.
+            columns.append([ABSENT if value is None else f"{value:.4f}" for value in values])
         return [[row_label(row), *(column[i] for column in columns)] for i, row in enumerate(matrix.rows)]
 
     def foot(self, matrix: ProbeMatrix) -> list[list[str]]:
@@ -197,7 +197,8 @@ def _domain_notes(matrix: ProbeMatrix) -> list[str]:
     found = [
         "in-domain: the mean over the columns whose domains the row was trained on; zero-shot: over those of domains "
         "that it never saw, all of them for the frozen encoder. A mean waits for all of its cells; a column of all "
-        "domains counts in neither. Best zero-shot: the best trained row that never saw the domains of the column."
+        "domains counts in neither. Rows average over different domains, so these means do not compare down a column. "
+        "Best zero-shot: the best trained row that never saw the domains of the column, chosen by the numbers shown."
     ]
     left_out = any(matrix.left_one_out(column) for column in matrix.columns)
     return found + (["Left out: the row that was trained on all but the column."] if left_out else [])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tastelab.config import Adaptation, Architecture, Pooling, Scorer, replace_at
+from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import ItemTexts, build_store, open_store
 from tastelab.data.words import load_words, prepare_words
 from tastelab.evaluation.evaluate import score_split
@@ -99,6 +100,23 @@ def test_two_workers_train_like_one(
                 assert other["train/loss"] == pytest.approx(ours["train/loss"], rel=2e-4), name
                 assert other["train/grad_norm"] == pytest.approx(ours["train/grad_norm"], rel=2e-3), name
             assert rank[name]["result"]["counts"] == result["counts"]
+
+
+def test_gamma_trains_in_every_architecture_on_two_workers_as_on_one(
+    job_of: Callable[..., Job],
+    signed_data: PreparedData,
+    on_two_workers: Callable[[Mapping[str, Job]], list[dict[str, Any]]],
+) -> None:
+    jobs = {name: job_of(name, data=signed_data) for name in SYSTEMS}
+    ranks = on_two_workers(jobs)
+    for name, job in jobs.items():
+        result = run(job, LocalSession(job))
+        assert result["gamma"] > 0 and abs(result["gamma"] - 0.5) > 1e-5, name
+        for rank in ranks:
+            assert "error" not in rank[name]["result"], name
+            assert rank[name]["result"]["gamma"] == pytest.approx(result["gamma"], abs=1e-4), name
+        served = load(job.folder / "checkpoint", job.encoder_path)
+        assert served.gamma == pytest.approx(result["gamma"]), name
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -71,6 +71,25 @@ def test_a_model_is_measured_with_other_texts(make_job: MakeJob, trained: Job) -
     assert len({found[name]["metrics"]["auc"]["mean"] for name in cases}) == len(cases)
 
 
+def test_what_is_measured_otherwise_is_not_cut_from_what_the_run_kept(make_job: MakeJob, trained: Job) -> None:
+    cases: dict[str, dict[str, Any]] = {"history": {"data.max_history": 1}, "ties": {"evaluation.ties": "official"}}
+    jobs = [other(make_job, trained, values) for values in ({}, *cases.values())]
+    found = {id(job): result["metrics"] for job, result in probe(trained, jobs, CPU)}
+    data, model = trained.open_data(), load_model(trained, trained.open_data(), CPU)
+    store = open_store(trained.store_path)
+    shorter = evaluate(model, data, store, "dev", max_history=1, precision="fp32").metrics
+    official = evaluate(model, data, store, "dev", max_history=5, precision="fp32", ties="official").metrics
+    assert [found[id(job)] for job in jobs[1:]] == [shorter, official]
+    assert found[id(jobs[0])]["auc"] != shorter["auc"]
+
+
+def test_a_model_with_words_of_its_own_reads_no_other_texts(make_job: MakeJob, trained: Job) -> None:
+    texts = other(make_job, trained, {"data.features": ("abstract",)})
+    texts = dataclasses.replace(texts, encoder_fingerprint="another vocabulary")
+    with pytest.raises(ValueError, match="has words of its own, those of the texts that it was trained on"):
+        list(probe(trained, [texts], CPU))
+
+
 def test_domains_are_cut_from_what_the_run_kept(make_job: MakeJob, trained: Job) -> None:
     data = trained.open_data()
     names = domains(data)
@@ -99,3 +118,6 @@ def test_a_domain_that_is_trained_on_alone_is_fitted_and_validated_alone(
     assert both.tolist() == rows_of(signed_data, "train", [name]).tolist()
     with pytest.raises(ValueError, match="has no domain 'mars'"):
         fitting_and_validation(signed_data, dataclasses.replace(config, domains=("mars",)))
+    few = dataclasses.replace(config, validation_share=0.001)
+    with pytest.raises(ValueError, match=f"train impressions of {name} leaves 0 to validate on"):
+        fitting_and_validation(signed_data, few)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -26,6 +25,7 @@ from tastelab.data.feeds.records import (
     clean,
     entries,
     feed_files,
+    host,
     identifier,
     item,
     moment,
@@ -173,7 +173,7 @@ def _flat(documents: Iterator[tuple[int, bytes, Any]], bad: BadRecords) -> Itera
 
 def _listed(value: Any) -> list[Any] | None:
     """Return what a collection, or an answer of Lemmy's API, lists; None if `value` is neither."""
-    if not isinstance(value, dict) or value.get("type") in _POSTS:
+    if not isinstance(value, dict) or _type(value) in _POSTS:
         return None
     found = next((value[key] for key in _LISTS if isinstance(value.get(key), list)), None)
     if found is None and isinstance(value.get("first"), dict):
@@ -185,18 +185,18 @@ def _listed(value: Any) -> list[Any] | None:
 def _convert(record: Record) -> list[Entry]:
     if is_view(record):
         return [view_entry(record)]
-    kind, inner = record.get("type"), record.get("object")
+    kind, inner = _type(record), record.get("object")
     if kind in _POSTS:
         return [_post(record, record)]
-    if kind in ("Create", "Announce") and isinstance(inner, dict) and inner.get("type") in ("Create", *_VOTES):
+    if kind in ("Create", "Announce") and isinstance(inner, dict) and _type(inner) in ("Create", *_VOTES):
         return _convert(inner)  # a group passes on what its members do
     if kind == "Create":
-        if isinstance(inner, dict) and inner.get("type") in _POSTS:
+        if isinstance(inner, dict) and _type(inner) in _POSTS:
             return [_post(inner, record)]
         raise LeftOut("Create of something that is no post")
     if kind in _VOTES:
-        return _vote(record, inner, *_VOTES[str(kind)])
-    if isinstance(kind, str):
+        return _vote(record, inner, *_VOTES[kind])
+    if kind:
         raise LeftOut("Tombstone of a deleted post" if kind == "Tombstone" else "object or activity of another type")
     raise Malformed("no type of object or activity, and no view of a post")
 
@@ -205,8 +205,7 @@ def _vote(activity: Record, inner: Any, kind: str, weight: float) -> list[Entry]
     user = _first_id(activity.get("actor"))
     if user is None:
         raise Malformed("vote without an actor")
-    has_post = isinstance(inner, dict) and inner.get("type") in _POSTS
-    found = [_post(inner, {})] if has_post else []
+    found = [_post(inner, {})] if _type(inner) in _POSTS else []
     if _GROUP.match(user):
         if found:
             return found
@@ -252,7 +251,7 @@ def _community(addressed: list[str], post_id: str, audience: str | None) -> str:
     for address in [*addressed, *([audience] if audience else [])]:
         if group := _GROUP.match(address):
             return f"{group[2]}@{group[1]}"
-    return urlsplit(post_id).netloc
+    return host(post_id)
 
 
 def _link(post: Record, post_id: str) -> str:
@@ -261,8 +260,8 @@ def _link(post: Record, post_id: str) -> str:
     for attachment in attachments if isinstance(attachments, list) else [attachments]:
         if isinstance(attachment, dict) and attachment.get("type") == "Link":
             return str(attachment.get("href") or "")
-    url = post.get("url") if post.get("type") == "Page" else None
-    return url if isinstance(url, str) and urlsplit(url).netloc != urlsplit(post_id).netloc else ""
+    url = post.get("url") if _type(post) == "Page" else None
+    return url if isinstance(url, str) and host(url) != host(post_id) else ""
 
 
 def _tags(post: Record) -> list[str]:
@@ -270,6 +269,13 @@ def _tags(post: Record) -> list[str]:
     names = (tag.get("name") for tag in tags or [] if isinstance(tag, dict) and tag.get("type") == "Hashtag")
     hashtags = [tag.removeprefix("#") for tag in names if isinstance(tag, str)]
     return [*hashtags, "nsfw"] if post.get("sensitive") is True else hashtags
+
+
+def _type(value: Any) -> str:
+    """Return the type of an object, of several the first that is read here; "" if it has none."""
+    found = value.get("type") if isinstance(value, dict) else None
+    types = [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
+    return next((each for each in types if each in _POSTS or each in _VOTES or each == "Create"), next(iter(types), ""))
 
 
 def _ids(value: Any) -> list[str]:

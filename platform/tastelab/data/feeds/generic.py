@@ -120,7 +120,8 @@ def _items(numbers: Sequence[int], rows: pa.Table, bad: BadRecords) -> pa.Table:
         kind=pa.repeat("post", len(rows)),
         title=_texts(rows, "title"),
         text=_texts(rows, "text"),
-        **{name: pc.fill_null(strings(_column(rows, name)), "") for name in ("community", "url", "tags")},
+        tags=_texts(rows, "tags"),
+        **{name: pc.fill_null(strings(_column(rows, name)), "") for name in ("community", "url")},
     )
 
 

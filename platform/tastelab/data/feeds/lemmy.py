@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from tastelab.data.feeds.records import (
     Entry,
@@ -11,6 +10,7 @@ from tastelab.data.feeds.records import (
     Malformed,
     Record,
     clean,
+    host,
     identifier,
     item,
     moment,
@@ -61,6 +61,6 @@ def _id(value: Record, kind: str) -> str:
 
 
 def _community(community: Record, post: Record) -> str:
-    host = urlsplit(_federated(community) or name(post.get("ap_id")) or "").netloc
+    server = host(_federated(community) or name(post.get("ap_id")) or "")
     label = name(community.get("name"))
-    return f"{label}@{host}" if label and host else label or host
+    return f"{label}@{server}" if label and server else label or server

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -84,7 +85,8 @@ def item(
     """Return the row of a post that replies to nothing; `title` and `text` are plain already."""
     names = ",".join(tag for tag in (" ".join(clean(tag).replace(",", " ").split()) for tag in tags) if tag)
     text = without_personal(text)[:MAX_TEXT_CHARS]
-    row = (post_id, None, user, time, "post", community, without_personal(title), text, utf8(url), names)
+    title = without_personal(title)[:MAX_TEXT_CHARS]
+    row = (post_id, None, user, time, "post", community, title, text, utf8(url), names)
     return "posts", row
 
 
@@ -120,6 +122,14 @@ def identifier(value: object) -> str:
 def name(value: object) -> str | None:
     """Return the name of a user as it is; None if there is none."""
     return (utf8(value).strip() or None) if isinstance(value, str) else None
+
+
+def host(url: str) -> str:
+    """Return the host of a link, "" if it is no link, such as one with half a bracket."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
 
 
 def moment(value: object) -> int:

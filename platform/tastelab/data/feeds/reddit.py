@@ -89,7 +89,7 @@ def _submission(record: Record) -> list[Entry]:
             moment(record.get("created_utc")),
             _subreddit(record),
             clean(title),
-            "" if text in _GONE else clean(text),
+            "" if isinstance(text, str) and text in _GONE else clean(text),
             str(url) if is_link else "",
             [*tags, "nsfw"] if record.get("over_18") is True else tags,
         )

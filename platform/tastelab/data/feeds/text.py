@@ -10,6 +10,10 @@ from selectolax.lexbor import LexborHTMLParser
 
 MAX_TEXT_CHARS = 2_000
 """Characters of an item's text that are kept."""
+MAX_HTML_CHARS = 200_000
+"""Characters of HTML that are parsed: the time of the parser grows with the square of the depth of nested blocks."""
+MAX_ADDRESS_CHARS = 320
+"""Characters of an e-mail address: half of one would not be told as such, so none is cut there."""
 
 _DROPPED = "pre, script, style, template, noscript"
 _BLOCKS = "p|br|hr|div|li|ul|ol|dl|dt|dd|tr|td|th|table|blockquote|pre|h[1-6]|section|article|figure|figcaption"
@@ -30,8 +34,9 @@ _INVISIBLE = re.compile(
 _JOINERS = re.compile(
     "(?<![\u0590-\u1fff\u2100-\U0010ffff])[\u200c\u200d]+|[\u200c\u200d]+(?![\u0590-\u1fff\u2100-\U0010ffff])"
 )
-_HANDLE = re.compile(r"(?<![\w@.+-])@\w+(?:[.-]\w+)*(?:@[\w-]+(?:\.[\w-]+)+)?")
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_LAST_WORD = re.compile(r"[^\s<>]+$")
+_HANDLE = re.compile(r"(?<![\w@\uff20.+-])[@\uff20]\w+(?:[.-]\w+)*(?:[@\uff20][\w-]+(?:\.[\w-]+)+)?")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+(?:['%][\w.+-]+){0,3}[@\uff20][\w-]+(?:\.[\w-]+)+")
 _REDDIT_NAME = re.compile(
     r"(?:(?<!\w)/)?(?<!\w)u/[\w-]{3,20}(?![\w-])|(?<=reddit\.com/)user/[\w-]{3,20}", re.IGNORECASE
 )
@@ -61,7 +66,7 @@ def without_personal(text: str) -> str:
 
     A word such as "@property" cannot be told from a handle and goes, too.
     """
-    if "@" in text:
+    if "@" in text or "\uff20" in text:  # the same, as wide as a Chinese character
         text = _EMAIL.sub("[e-mail]", _HANDLE.sub("[name]", text))
     if "u/" in text or "U/" in text or "user/" in text:
         text = _REDDIT_NAME.sub("[name]", text)
@@ -74,6 +79,9 @@ def _has_markup(text: str) -> bool:
 
 
 def _without_tags(html: str) -> str:
+    if len(html) > MAX_HTML_CHARS:
+        end = html[MAX_HTML_CHARS - MAX_ADDRESS_CHARS : MAX_HTML_CHARS]
+        html = html[: MAX_HTML_CHARS - MAX_ADDRESS_CHARS] + _LAST_WORD.sub("", end)
     # Words of two blocks must not grow together, while "un<b>believ</b>able" is one word.
     tree = LexborHTMLParser(_BLOCK_TAG.sub(r" \g<0>", html.replace("\0", "")))
     for node in tree.css(_DROPPED):

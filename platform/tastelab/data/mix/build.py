@@ -52,12 +52,24 @@ def plan(sources: Sequence[str], out: Path, options: MixOptions) -> Plan:
     """Check what a user can get wrong before any work.
 
     Raises:
-        ValueError: A source is unknown or not what its reader takes, or `out` exists.
+        ValueError: A source is unknown or not what its reader takes, or `out` exists and is not to be replaced, is no
+            data set, or holds a source.
     """
     if out.exists() and not options.force:
         raise ValueError(f"{out} exists: choose another --out, or replace it with --force.")
     found = parse_sources(sources)
+    if out.exists():
+        _check_replaceable(out, found)
     return Plan(found, cut(found), out, options)
+
+
+def _check_replaceable(out: Path, sources: Sequence[Source]) -> None:
+    """Refuse to remove what no build has written."""
+    if not (out / "meta.json").is_file():
+        raise ValueError(f"{out} is no data set, so --force does not remove it: choose another --out.")
+    for source in sources:
+        if source.path.resolve().is_relative_to(out.resolve()):
+            raise ValueError(f"{source.path} lies in {out}, which --force would remove: choose another --out.")
 
 
 def build_mix(

@@ -125,6 +125,7 @@ class Gather:
         return {
             "source": task.source,
             "file": task.piece.label,
+            "start": task.piece.start,
             "files": {kind: part.files for kind, part in parts.items()},
             "rows": {kind: part.num_rows for kind, part in parts.items()},
             "kinds": sorted(kinds),

@@ -77,7 +77,8 @@ class Gathered:
         for answer in self.answers:
             file = answer["source"], answer["file"]
             label = self.sources[file[0]].label
-            quarantine.add(label, file[1], (BadLine(number, why, b"") for number, why in answer["bad_lines"]))
+            place = f"{file[1]}+{answer['start']}" if answer["start"] else file[1]
+            quarantine.add(label, place, (BadLine(number, why, b"") for number, why in answer["bad_lines"]))
             records[file] += max(answer["records"], answer["bad"])
             bad[file] += answer["bad"]
         for (source, name), count in records.items():

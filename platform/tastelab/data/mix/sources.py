@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def parse_sources(texts: Sequence[str]) -> list[Source]:
     """
     if not texts:
         raise ValueError(f"Name at least one --source as FEED:PATH, where FEED is one of {', '.join(FEEDS)}.")
-    sources, seen = [], Counter[str]()
+    sources, labels = list[Source](), set[str]()
     for text in texts:
         name, colon, place = text.partition(":")
         if not colon or not place:
@@ -51,10 +50,16 @@ def parse_sources(texts: Sequence[str]) -> list[Source]:
         path = Path(place).expanduser()
         if not path.exists():
             raise ValueError(f"--source {text}: there is no {path}.")
-        label = path.absolute().name
-        seen[label] += 1
-        sources.append(Source(name, path, label if seen[label] == 1 else f"{label}#{seen[label]}"))
+        label = _unused(path.absolute().name, labels)
+        labels.add(label)
+        sources.append(Source(name, path, label))
     return sources
+
+
+def _unused(label: str, labels: Set[str]) -> str:
+    """Return `label`, or it with the first number that makes it another than those before."""
+    numbered = (label, *(f"{label}#{number}" for number in range(2, len(labels) + 3)))
+    return next(each for each in numbered if each not in labels)
 
 
 def cut(sources: Sequence[Source]) -> list[SourcePiece]:

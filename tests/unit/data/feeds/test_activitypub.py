@@ -342,6 +342,39 @@ def test_views_without_federation_and_removed_ones(tmp_path: Path) -> None:
     assert [line.reason for line in bad.lines] == ["post without a name"]
 
 
+@pytest.mark.parametrize("kind", [["Note"], ["https://x.example/ns#Odd", "Note"]])
+def test_a_type_may_be_a_list(tmp_path: Path, kind: list[str]) -> None:
+    listed = NOTE | {"type": kind}
+    documents = [
+        listed,
+        _activity("Create", ANSWER | {"type": kind}),
+        _activity("Like", listed, published=NOTE["published"]),
+    ]
+    posts, reactions, bad = _read(_write(tmp_path / "a.json", documents))
+    assert [row["post_id"] for row in posts] == [NOTE["id"], ANSWER["id"], NOTE["id"]]
+    assert [row["kind"] for row in reactions] == ["like"]
+    assert not bad.lines
+
+
+@pytest.mark.parametrize("link", ["https://[half/1", "https://a\u2100b/1"])
+def test_a_link_that_is_none_costs_its_host_alone(tmp_path: Path, link: str) -> None:
+    view = {
+        "post": {"id": 5, "name": "T", "published": NOTE["published"]},
+        "community": {"actor_id": link, "name": "c"},
+    }
+    documents = [NOTE | {"id": link}, PAGE | {"attachment": [], "url": link}, view]
+    posts, _, bad = _read(_write(tmp_path / "a.json", documents))
+    assert [row["community"] for row in posts] == ["", "tech@l.example", "c"]
+    assert not bad.lines
+
+
+@pytest.mark.parametrize("kind", [{"a": 1}, [], [5], 7])
+def test_a_type_that_is_none_is_malformed(tmp_path: Path, kind: object) -> None:
+    posts, _, bad = _read(_write(tmp_path / "a.json", [NOTE | {"type": kind}]))
+    assert not posts
+    assert [line.reason for line in bad.lines] == ["no type of object or activity, and no view of a post"]
+
+
 def test_a_wrong_path_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no .*none: give activitypub a file of ActivityPub or Lemmy API"):
         ActivityPub().pieces(tmp_path / "none")

@@ -11,6 +11,7 @@ import zstandard
 from tastelab.data.feeds import reddit
 from tastelab.data.feeds.base import POSTS, BadRecords, feed
 from tastelab.data.feeds.reddit import Reddit
+from tastelab.data.feeds.text import MAX_TEXT_CHARS
 
 TIME = 1_600_000_000
 RTL = "\u0645\u0631\u062d\u0628\u0627"
@@ -179,3 +180,11 @@ def test_it_is_registered_and_honest() -> None:
     assert isinstance(reader, Reddit)
     assert not reader.seen_real
     assert reader.licence.startswith("unknown")
+
+
+def test_odd_texts_and_endless_titles(tmp_path: Path) -> None:
+    odd = [SUBMISSION | {"id": "a", "selftext": ["x"]}, SUBMISSION | {"id": "b", "title": "word " * 100_000}]
+    rows, bad = _read(_write(tmp_path / "RS.jsonl", odd))
+    assert rows[0]["text"] == ""
+    assert len(rows[1]["title"]) == MAX_TEXT_CHARS
+    assert not bad.lines

@@ -79,6 +79,8 @@ def test_invisible_characters_go_and_scripts_stay(clean: object) -> None:
         ("by u/jo-doe and /u/JoDoe", "by [name] and [name]"),
         ("see reddit.com/u/jodoe and reddit.com/user/jodoe", "see reddit.com/[name] and reddit.com/[name]"),
         ("https://social.example/@jodoe", "https://social.example/[name]"),
+        ("to o'hara@mail.example, x%y@mail.example", "to [e-mail], [e-mail]"),
+        ("jo\uff20mail.example or \uff20jodoe", "[e-mail] or [name]"),
         ("(\u6d4b\u8bd5@\u4f8b\u5b50.\u5e7f\u544a)", "([e-mail])"),
         ("5 @ 3 euros, r/python, a/u/b, menu/item", "5 @ 3 euros, r/python, a/u/b, menu/item"),
     ],
@@ -96,6 +98,13 @@ def test_a_title_without_markup_meets_no_parser(monkeypatch: pytest.MonkeyPatch)
         plain_text("<p>x")
 
 
+def test_html_is_read_up_to_a_length_and_not_into_an_address() -> None:
+    filler = "<i></i>" * (module.MAX_HTML_CHARS // 7 - 2)
+    assert plain_text(f"{filler} jo@mail.example.org later") == ""
+    assert plain_text(f"{filler[: -7 * 60]} jo@mail.example.org {filler}later") == "jo@mail.example.org"
+    assert len(plain_text(f"<p>{chr(0x5B57) * 10**6}</p>")) > module.MAX_HTML_CHARS - 1_000  # no blanks, no words
+
+
 def test_time_is_linear_in_hostile_text() -> None:
     started = time.process_time()
     for hostile in (
@@ -105,6 +114,10 @@ def test_time_is_linear_in_hostile_text() -> None:
         "a" * 10**6 + "@",
         "@a" * 400_000,
         "u/" * 500_000,
+        "a'" * 500_000 + "@",
+        "<div>" * 500_000,
+        "<ul><li>" * 200_000,
     ):
         clean_title(without_personal(hostile))
+        plain_text(hostile)
     assert time.process_time() - started < 20

@@ -19,6 +19,7 @@ from tastelab.data.mix import build as build_module
 from tastelab.data.mix import gather
 from tastelab.data.mix.build import Facts, MixOptions, build_mix
 from tastelab.data.mix.card import write_card
+from tastelab.data.mix.sources import parse_sources
 from tastelab.data.mix.tasks import here
 from tastelab.data.tables import PreparedData, open_prepared
 
@@ -174,7 +175,7 @@ def test_nothing_of_a_person_is_written(make_feed: MakeFeed, tmp_path: Path, mon
         content = file.read_bytes() if file.suffix != ".parquet" else _text_of(file)
         assert not [secret for secret in secrets if secret in content], file
     listed = (tmp_path / "mix" / "quarantine.tsv").read_text().splitlines()
-    assert listed[1:] == ["world\tposts.json\t161\tempty record\t"]
+    assert listed[1:] == ["world\tposts.json+140\t21\tempty record\t"]
 
 
 def _text_of(file: Path) -> bytes:
@@ -192,6 +193,9 @@ def test_two_sources_with_the_same_ids_and_communities_stay_apart(make_feed: Mak
     assert (data.num_items, found["people"]) == (80, 2 * card(tmp_path / "alone")["people"])
     assert set(found["communities"]) == {"same/a", "same/b", "same#2/a", "same#2/b"}
     assert [source["label"] for source in found["sources"]] == ["same", "same#2"]
+    odd = make_feed("z/same#2", **small_world(0))
+    labels = [source.label for source in parse_sources([f"toy:{path}" for path in (one, odd, two, one)])]
+    assert labels == ["same", "same#2", "same#3", "same#4"]
     assert set(alone.items()["item_id"].to_pylist()) < set(data.items()["item_id"].to_pylist())
 
 
@@ -300,6 +304,16 @@ def test_a_target_that_exists_needs_force(world: Path, tmp_path: Path) -> None:
         build([world], tmp_path / "mix")
     again, _ = build([world], tmp_path / "mix", dataclasses.replace(QUIET, force=True, seed=1))
     assert again.fingerprint != first.fingerprint
+
+
+def test_force_removes_nothing_but_a_data_set(world: Path, tmp_path: Path) -> None:
+    forced = dataclasses.replace(QUIET, force=True)
+    with pytest.raises(ValueError, match="is no data set, so --force does not remove it"):
+        build([world], tmp_path, forced)
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"world lies in .*, which --force would remove"):
+        build([world], tmp_path, forced)
+    assert world.is_dir()
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,15 @@ def activitypub(folder: Path, own_page: bool = False) -> Path:
 
 def generic(folder: Path, name: str = "generic") -> Path:
     items = [
-        (f"{SECRET}-{item}", words("generic", item), words("generic", item), "tea", iso(created(item)), f"{SECRET}op")
+        (
+            f"{SECRET}-{item}",
+            words("generic", item),
+            words("generic", item),
+            "tea",
+            iso(created(item)),
+            f"{SECRET}op",
+            f"@{SECRET},tea",
+        )
         for item in range(NUM_ITEMS)
     ]
     events = [
@@ -218,7 +226,7 @@ def generic(folder: Path, name: str = "generic") -> Path:
         for person, item, time in clicks("generic")
     ]
     accounts = [(f"{SECRET} Jane {person}", f"{SECRET}{person}@example.org") for person in range(NUM_PEOPLE)]
-    rows(folder / name / "items.csv", ("id", "title", "text", "community", "time", "user"), items)
+    rows(folder / name / "items.csv", ("id", "title", "text", "community", "time", "user", "tags"), items)
     broken = (f"{SECRET} Jane", f"{SECRET}-0", "no time", 1)
     rows(folder / name / "events.csv", ("user", "item", "time", "weight"), [*events, broken])
     rows(folder / name / "accounts.csv", ("user", "person"), accounts)
