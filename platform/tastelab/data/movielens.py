@@ -145,7 +145,7 @@ def _windows(ratings: Ratings, rule: Rule, name: str) -> _Windows:
             f"{rule.liked_from:g} stars): there is nothing to learn from."
         )
     times = ratings.times_S[events]
-    cut = int(times[int(len(events) * (1 - rule.dev_share))])
+    cut = int(times[min(int(len(events) * (1 - rule.dev_share)), len(events) - 1)])
     places = np.random.default_rng(rule.seed).integers(0, rule.window, len(events))
     in_dev = times >= cut
     kept = np.arange(len(events))

@@ -128,7 +128,8 @@ def probe_matrix(
     Args:
         records: Of one section, as `sections` returns them.
         size: Of the records.
-        rows: The trained rows in order, pending ones included; None takes the groups as records bring them.
+        rows: The trained rows in order, pending ones included; None takes the groups of the records, those that are
+            named after a column in the order of the columns.
         columns: The conditions in order, pending ones included; None takes the probes by their `probe_order`.
         group: Dotted path of the value that rows are grouped by.
         fixed: Where all trained runs must agree (see `rows.comparable`).
@@ -143,10 +144,26 @@ def probe_matrix(
     ids = {run["run_id"] for row in everything for run in row.runs}
     valid = _agreeing([probe for probe in probes if probe.get("of") in ids])
     order = _order(columns, valid)
-    made = (*trained, *frozen)
+    made = (*(trained if rows else _diagonal(trained, order)), *frozen)
     cells = {(row.group, column.name): _cell(row, column, valid) for row in made for column in order}
     left_out = tuple(probe for probe in probes if not any(probe is other for other in valid))
     return ProbeMatrix(made, tuple(order), cells, left_out)
+
+
+def _diagonal(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Put rows in the order of the columns that they are named after, then those of all, then those of all but one.
+
+    Records come as runs end, which differs from launch to launch.
+    """
+    places = {column.label: place for place, column in enumerate(columns)}
+
+    def place(row: Row) -> tuple[int, int]:
+        left_out = ALL_BUT.fullmatch(row.label)
+        if row.label in places:
+            return 0, places[row.label]
+        return (2, places[left_out[1]]) if left_out and left_out[1] in places else (1, 0)
+
+    return sorted(rows, key=place)
 
 
 def _cell(row: Row, column: Column, probes: Iterable[Record]) -> Row:

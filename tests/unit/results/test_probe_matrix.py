@@ -33,6 +33,15 @@ def test_rows_come_as_trained_with_the_frozen_encoder_last_and_columns_by_their_
     assert [column.label for column in matrix.columns] == ["everything", "ai", "beer", "physics"]
 
 
+def test_rows_named_after_columns_follow_them_whichever_run_ended_first(transfer: list[Record]) -> None:
+    finals = [record for record in transfer if record["role"] == "final"]
+    others = [record for record in transfer if record["role"] != "final"]
+    matrix = probe_matrix([*finals[::-1], *others], "default")
+    assert [row.label for row in matrix.rows] == ["ai", "beer", "All", "All but physics", "Frozen encoder"]
+    declared = probe_matrix(transfer, "default", rows=("beer", "ai"))
+    assert [row.label for row in declared.rows] == ["beer", "ai", "Frozen encoder"], "what is declared stays"
+
+
 def test_a_cell_is_the_mean_over_the_seeds_of_its_row(transfer: list[Record]) -> None:
     matrix = probe_matrix(transfer, "default")
     cell = matrix.cell(row(matrix, "ai"), column(matrix, "beer"))

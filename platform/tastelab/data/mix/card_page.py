@@ -170,5 +170,10 @@ def _cell(value: object) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """Return a table of Markdown whose first `left` columns are words and whose others are numbers."""
     rule = ["---" if place < left else "---:" for place in range(len(header))]
-    lines = [header, rule, *([cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows)]
+    lines = [header, rule, *([_escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Return a text, such as the name of a community, in which nothing ends a cell or starts markup."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

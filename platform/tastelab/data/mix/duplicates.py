@@ -38,6 +38,8 @@ NEIGHBOURS = 64
 """Titles of a bucket that each one is compared with, so that a bucket of n titles costs n and not n²."""
 CHUNK = 16_384
 """Titles, or pairs of them, whose shingles are held at a time: some 50 MB."""
+MAX_PAIRS = 2**22
+"""Proposed pairs from which on the repeated ones among them go before the next band is looked at: 32 MB."""
 CACHE = "near_duplicates-1.npy"
 
 
@@ -199,6 +201,8 @@ def _proposed(keys: Keys) -> Ints:
             if not same.any():
                 break
             found.append(order[:-step][same] * num + order[step:][same])
+        if sum(map(len, found)) > MAX_PAIRS:  # alike titles meet in every band
+            found = [np.unique(np.concatenate(found))]
     return np.stack(np.divmod(np.unique(np.concatenate(found)), num), axis=1)
 
 

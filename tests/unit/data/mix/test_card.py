@@ -241,3 +241,7 @@ def test_nothing_dropped_is_said(sound: Path) -> None:
 
 def test_a_table_of_words_and_numbers() -> None:
     assert table(["a", "b"], [["x|<y>", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|&lt;y> | 1 |"
+
+
+def test_the_name_of_a_community_ends_no_cell() -> None:
+    assert table(["community"], [["a|b\n<i>\r\tc"]]).splitlines()[2:] == ["| a\\|b &lt;i> c |"]

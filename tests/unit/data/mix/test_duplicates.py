@@ -129,6 +129,14 @@ def test_a_template_is_found_without_comparing_all_pairs(monkeypatch: pytest.Mon
     assert set(near_duplicates([f"Daily discussion thread of the week, number {i}" for i in range(300)])) == {0}
 
 
+def test_how_many_pairs_are_held_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = [f"Daily discussion of {'abcdefg'[i % 7] * 9}, number {i}" for i in range(90)]
+    expected = near_duplicates(titles).tolist()
+    monkeypatch.setattr(duplicates, "MAX_PAIRS", 1)
+    assert near_duplicates(titles).tolist() == expected
+    assert len(set(expected)) == 7
+
+
 def prepared(folder: Path, **extra: pa.Array) -> PreparedData:
     titles = ["An equal title", "Something else", "An equal title"]
     text = {name: [""] * 3 for name in ("abstract", "body", "category", "subcategory", "entities")}
