@@ -128,7 +128,7 @@ class _Build:
         """Run all stages; return the folder of the finished data set, within the scratch folder."""
         options, key = self.plan.options, self.plan.options.key()
         with self._timed("reading"):
-            gathered = self._gather(quarantine)
+            gathered = self._gather(quarantine, key)
         with self._timed("resolving"):
             items, dropped = self._resolve(gathered)
         with self._timed("engagements"):
@@ -154,8 +154,8 @@ class _Build:
             write_card(folder, open_prepared(folder), open_prepared(folder / "all"), facts)
         return folder
 
-    def _gather(self, quarantine: Quarantine) -> Gathered:
-        work = Gather(self._folder("parts"), tuple(source.label for source in self.plan.sources))
+    def _gather(self, quarantine: Quarantine, key: bytes) -> Gathered:
+        work = Gather(self._folder("parts"), tuple(source.label for source in self.plan.sources), key)
         answers = self.each(work, self.plan.pieces, "reading feeds", self.plan.options.progress)
         gathered = Gathered(self.plan.sources, answers)
         gathered.set_aside(quarantine)

@@ -41,8 +41,9 @@ class Lookup:
     def save(self, folder: Path) -> None:
         """Write the arrays."""
         folder.mkdir(parents=True)
-        arrays = {"ids": self.ids, "rows": self.rows, "created": self.created}
-        for name, array in (arrays | {"users": self.people.users, "persons": self.people.persons}).items():
+        arrays: dict[str, npt.NDArray[Any]] = {"ids": self.ids, "rows": self.rows, "created": self.created}
+        arrays |= {"users": self.people.users, "persons": self.people.persons}
+        for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
 
     @staticmethod
@@ -172,4 +173,5 @@ def _codes(names: pa.ChunkedArray, kinds: Sequence[str]) -> npt.NDArray[np.uint1
     places = np.asarray([kinds.index(name, 1) for name in encoded.dictionary.to_pylist()], np.uint16)
     if not len(encoded):
         return np.empty(0, np.uint16)
-    return places[encoded.indices.to_numpy(zero_copy_only=False)]
+    found: npt.NDArray[np.uint16] = places[encoded.indices.to_numpy(zero_copy_only=False)]
+    return found

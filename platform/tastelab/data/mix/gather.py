@@ -108,6 +108,8 @@ class Gather:
     folder: Path
     labels: tuple[str, ...]
     """Labels of the sources: ids of two of them never meet."""
+    key: bytes
+    """Of all hashes: without it a list of names tells neither who is who nor what was drawn."""
 
     def __call__(self, task: SourcePiece) -> dict[str, Any]:
         """Read a piece; return its files by kind and its counts."""
@@ -138,9 +140,9 @@ class Gather:
 
     def _hashed(self, kind: Kind, table: pa.Table, label: str, persons: str) -> dict[str, pa.Table]:
         """Replace the identifiers of a block by hashes; posts are told apart from items' texts."""
-        posts, users = seed_of("post", label), seed_of("user", label)
+        posts, users = (seed_of(kind, label, key=self.key) for kind in ("post", "user"))
         if kind == "accounts":
-            people = hashed(table["person"], seed_of("person", persons))
+            people = hashed(table["person"], seed_of("person", persons, key=self.key))
             return {"accounts": _table(ACCOUNT_PART, user=hashed(table["user"], users), person=people)}
         known = {
             "id": hashed(table["post_id"], posts),
@@ -151,7 +153,9 @@ class Gather:
         if kind == "reactions":
             known |= {"date_only": table["date_only"], "weight": table["weight"]}
             return {"reactions": _table(REACTION_PART, **known)}
-        check = (hashed(table["post_id"], seed_of("check", label)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        check = (hashed(table["post_id"], seed_of("check", label, key=self.key)) & np.uint64(0xFFFFFFFF)).astype(
+            np.uint32
+        )
         thin = _table(POST_PART, check=check, parent=hashed(table["parent_id"], posts), **known)
         texts = {name: table[name] for name in ("community", "title", "text", "url", "tags")}
         items = _table(ITEM_PART, id=known["id"], time=known["time"], **texts).filter(table["parent_id"].is_null())

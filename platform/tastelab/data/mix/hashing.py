@@ -38,9 +38,18 @@ def drawn(seed: int, *keys: U64) -> U64:
     return state
 
 
-def seed_of(*names: str) -> int:
-    """Return a 64-bit seed for a namespace, so that one string in two of them has two hashes."""
-    return int.from_bytes(hashlib.blake2b("\0".join(names).encode(), digest_size=8).digest(), "little")
+def seed_of(*names: str, key: bytes = b"") -> int:
+    """Return a 64-bit seed for a namespace, so that one string in two of them has two hashes.
+
+    With a key, nobody without it can tell the hash of a name, nor the order and the draws that follow from it.
+    """
+    digest = hashlib.blake2b("\0".join(names).encode(), digest_size=8, key=short_key(key)).digest()
+    return int.from_bytes(digest, "little")
+
+
+def short_key(key: bytes) -> bytes:
+    """Return a key that BLAKE2b takes; a longer one is digested first."""
+    return key if len(key) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(key).digest()
 
 
 def hashed(strings: pa.Array | pa.ChunkedArray, seed: int) -> U64:

@@ -10,11 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tastelab.data.mix.hashing import U64
+from tastelab.data.mix.hashing import U64, short_key
 from tastelab.data.mix.roots import positions
-
-MAX_KEY = 64
-"""Bytes that BLAKE2b takes as a key; a longer salt is digested first."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def written_ids(prefix: str, hashes: U64, key: bytes) -> pa.Array:
 
     Hashes are those of distinct people or items, not of events, so this loop is short.
     """
-    key = key if len(key) <= MAX_KEY else hashlib.blake2b(key).digest()
+    key = short_key(key)
     rows: Iterable[bytes] = (row.tobytes() for row in np.ascontiguousarray(hashes, "<u8"))
     digests = (hashlib.blake2b(row, digest_size=8, key=key, person=prefix.encode()).hexdigest() for row in rows)
     return pa.array([prefix + digest for digest in digests], pa.string())

@@ -69,13 +69,13 @@ def read_windows(folder: Path, number: int, cut: Ints) -> Iterator[tuple[pa.Tabl
 
     Yields:
         A table with the columns of `schema.IMPRESSIONS` but `row` and `impression_id`; the split of each row, as a
-        place in `SPLITS`; and whether it is the last impression of its person in its split, by time and then by click.
+        place in `SPLITS`; and whether it is that of its person's last click in its split.
     """
     file = pq.ParquetFile(windows_file(folder, number))
     thin = file.read(["person", "community", "time"])
     person, time = thin["person"].to_numpy().astype(np.int64), thin["time"].to_numpy()
     split = (time >= cut[thin["community"].to_numpy()]).astype(np.int64)
-    final = last_of_each(2 * person + split, time)
+    final = last_of_each(2 * person + split)
     users = pq.read_table(people_file(folder, number))["user_id"]
     start = 0
     for group in range(file.num_row_groups):
@@ -88,11 +88,13 @@ def read_windows(folder: Path, number: int, cut: Ints) -> Iterator[tuple[pa.Tabl
         start = stop
 
 
-def last_of_each(keys: Ints, times: Ints) -> npt.NDArray[np.bool_]:
-    """Mark the row with the latest time of each key; of equal times the later row."""
-    order = np.lexsort((np.arange(len(keys)), times, keys))
-    last = np.ones(len(keys), bool)
-    last[:-1] = keys[order][1:] != keys[order][:-1]
+def last_of_each(keys: Ints) -> npt.NDArray[np.bool_]:
+    """Mark the last row of each key.
+
+    Rows come in the order of clicks. The last by the time of the impression would be another one: a window that ends
+    long after its click has the click among its oldest items, so taking the latest would make age tell the label.
+    """
+    _, from_end = np.unique(keys[::-1], return_index=True)
     found = np.zeros(len(keys), bool)
-    found[order[last]] = True
+    found[len(keys) - 1 - from_end] = True
     return found

@@ -46,10 +46,10 @@ def test_times_before_1970_and_ties_over_midnight(tmp_path: Path) -> None:
     assert cuts(tmp_path, 1, 1, 0.75).tolist() == [-1]
 
 
-def test_the_last_of_each_key_by_time_then_by_row() -> None:
-    keys, times = np.array([1, 2, 1, 2, 1, 3]), np.array([5, 9, 7, 9, 7, 0])
-    assert last_of_each(keys, times).tolist() == [False, False, False, True, True, True]
-    assert last_of_each(keys[:0], times[:0]).tolist() == []
+def test_the_last_of_each_key() -> None:
+    keys = np.array([1, 2, 1, 2, 1, 3])
+    assert last_of_each(keys).tolist() == [False, False, False, True, True, True]
+    assert last_of_each(keys[:0]).tolist() == []
 
 
 def test_day_counts_merge() -> None:
