@@ -38,7 +38,8 @@ tables = [
         summaries="domains",
         figures=("domain_transfer",),
         note="Every row has the same cap on training impressions, not the same number: a domain with fewer trains on "
-        "all that it has, and a row of several domains draws from each by its size.",
+        "all that it has, and a row of several domains draws from each by its size. People of a mix may have clicked "
+        "in several of its communities: zero-shot means that no training impression was of the domain.",
     )
 ]
 plots = [HeatMap("domain_transfer", "AUC by domain", across="Tested on")]

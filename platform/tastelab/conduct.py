@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from tastelab.cluster import study as studies
 from tastelab.cluster.preflight import concurrency, worker_cpus
@@ -20,11 +17,8 @@ from tastelab.cluster.trainer import clean_up
 from tastelab.cluster.tuner import Trials
 from tastelab.compare import compare
 from tastelab.config import digest, replace_at, to_dict
-from tastelab.data.order import fitting_and_validation
-from tastelab.data.ragged import flat
 from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, seeded
-from tastelab.metrics import ranking
 from tastelab.plan import describe, look_ahead
 from tastelab.presets import frozen, pooling
 from tastelab.probes import missing_probes, run_probes
@@ -35,6 +29,7 @@ from tastelab.results.rows import BASELINES, FIXED, comparable, make_rows
 from tastelab.results.tables import Reported, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
 from tastelab.training.job import Job
+from tastelab.untrained import probe_baselines, score_baseline
 
 FROZEN = "frozen"
 
@@ -165,15 +160,16 @@ class Conductor:
         """Score the baselines that train nothing, here in this process."""
         stage = self.stage
         split, rows = self._reported().evaluation_rows(stage.data)
-        names = [name for name in self._plain_baselines() if not self._recorded(self._baseline_id(name), name)]
-        if not names:
-            return
-        impressions = stage.data.impressions(split)
-        impressions = impressions if len(impressions) == len(rows) else impressions.take(rows)
-        for name in names:
-            result = score_baseline(stage, name, impressions)
-            label, run_id = BASELINES.get(name, name), self._baseline_id(name)
-            stage.store.append(stage.recorder.baseline(name, label, run_id, self._reported(), result))
+        ids = {name: self._baseline_id(name) for name in self._plain_baselines()}
+        if missing := [name for name, run_id in ids.items() if not self._recorded(run_id, name)]:
+            impressions = stage.data.impressions(split)
+            impressions = impressions if len(impressions) == len(rows) else impressions.take(rows)
+            for name in missing:
+                result = score_baseline(stage, name, impressions, rows=rows)
+                label = BASELINES.get(name, name)
+                record = stage.recorder.baseline(name, label, ids[name], self._reported(), result)
+                stage.store.append(record | {"slices": result.get("slices", {})})
+        probe_baselines(stage, ids)
 
     def _write(self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress) -> dict[str, Any]:
         job = self._job(point, keep=role == "final")
@@ -253,21 +249,3 @@ def _go_on_later(what: str, num_open: int) -> None:
 
 class Interrupted(Exception):
     """A person stopped the launch; what was finished is recorded."""
-
-
-def score_baseline(stage: Stage, name: str, impressions: Any) -> dict[str, Any]:
-    """Measure one baseline on the reported impressions."""
-    start = time.perf_counter()
-    config = stage.base
-    fitting, _ = fitting_and_validation(stage.data, dataclasses.replace(config.data, train_impressions=None))
-    rows = None if stage.split == "dev" else fitting
-    scores = baselines.score(
-        name, stage.data, impressions, rows, config.data.features, config.data.max_history, config.seed
-    )
-    labels, offsets = flat(impressions["labels"])
-    _, history_offsets = flat(impressions["history"])
-    evaluation = config.evaluation
-    values = ranking.per_impression(scores, labels, offsets, ks=evaluation.ks, ties=evaluation.ties)
-    counts = ranking.counts(labels, offsets, np.diff(history_offsets))
-    seconds = round(time.perf_counter() - start, 3)
-    return {"metrics": ranking.summary(values), "counts": counts, "wall_time_s": seconds}

@@ -56,12 +56,18 @@ def run_probes(stage: Stage, missing: Sequence[Missing], trials: Callable[[], Tr
     )
     progress.close()
     for place, reason in sorted(failed.items()):
-        print(f"The probes of '{missing[place].point.labels[stage.experiment.group]}' failed: {reason}")
+        of = missing[place]
+        print(f"The probes of '{of.point.labels[stage.experiment.group]}' failed: {reason}")
+        for label, job in of.probes.items():
+            extra = {"of": of.job.run_id, "probe": label, "probe_order": list(stage.experiment.probes).index(label)}
+            record = stage.recorder.record("probe", "failed", job, of.point, {}, 0.0, **extra, error=reason)
+            stage.store.append(record)
 
 
 def _done(stage: Stage) -> set[tuple[str, str]]:
     """Return id and label of the probes that are recorded at this size: a table shows no others."""
-    probes = [r for r in stage.store.load(stage.experiment.name) if r["role"] == "probe" and not r["stale"]]
+    records = stage.store.load(stage.experiment.name)
+    probes = [r for r in records if r["role"] == "probe" and r["status"] == "finished" and not r["stale"]]
     return {(r["run_id"], str(r["probe"])) for r in probes if r["size"] == stage.options.size}
 
 

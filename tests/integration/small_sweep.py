@@ -19,6 +19,7 @@ experiment = Experiment(
         "optim.learning_rate": Given("model.adaptation", {BROKEN: Choice.of(1e30)}, otherwise=Float(1e-4, 1e-3)),
         "objective.temperature": Float(0.05, 0.2, log=True),
     },
+    probes={"one word": {"data.title_words": 1}},
     sizes={
         "default": Size(
             {

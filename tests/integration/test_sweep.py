@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 
 from tastelab.cluster.study import num_finished, open_storage
 from tastelab.data.tables import PreparedData
+from tastelab.results.rows import BASELINES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -193,6 +194,15 @@ def test_every_row_is_trained_again_and_reported_once_on_dev(sweep: Sweep, said:
     assert {record["split"] for record in searched} == {"validation"}, "choosing must not see dev"
     baselines = {record["group"] for record in sweep.records() if record["role"] == "baseline"}
     assert {"random", "popularity", "tfidf", "frozen"} <= baselines
+
+
+def test_every_model_is_measured_under_the_probe(sweep: Sweep, said: str) -> None:
+    finals = {r["run_id"] for r in sweep.records() if r["role"] == "final" and r["status"] == "finished"}
+    probes = [r for r in sweep.records() if r["role"] == "probe"]
+    assert {r["of"] for r in probes if r["group"] not in BASELINES} == finals
+    assert {"frozen", "random"} <= {r["group"] for r in probes}
+    assert len({r["run_id"] for r in probes}) == len(probes)
+    assert all(r["config"]["data"]["title_words"] == 1 and 0 < r["metrics"]["auc"]["mean"] < 1 for r in probes)
 
 
 def test_table_sheet_figures_and_index_are_written(sweep: Sweep, said: str) -> None:

@@ -16,8 +16,12 @@ from tastelab import presets
 from tastelab.cluster.probing import Probing, Write
 from tastelab.conduct import Conductor, Interrupted
 from tastelab.config import ClusterConfig
+from tastelab.data.ragged import flat
 from tastelab.data.tables import PreparedData
+from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, Size, Variants
+from tastelab.metrics import ranking
+from tastelab.results.probe_matrix import probe_matrix
 from tastelab.results.rows import Row, comparable, make_rows
 from tastelab.results.store import Record
 from tastelab.stage import Options, Stage, prepare
@@ -193,7 +197,7 @@ def test_a_finished_trial_becomes_a_final_run_and_is_a_trial_no_more(launch: Lau
 def test_plain_baselines_are_scored_once_over_all_experiments(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[str] = []
 
-    def score(stage: Stage, name: str, impressions: Any) -> dict[str, Any]:
+    def score(stage: Stage, name: str, impressions: Any, **_: Any) -> dict[str, Any]:
         scored.append(name)
         return {**METRICS, "counts": {"n_total": len(impressions)}, "wall_time_s": 0.1}
 
@@ -210,6 +214,23 @@ def probed(probes: dict[str, dict[str, Any]]) -> Experiment:
     return dataclasses.replace(experiment("probed", ROWS), probes=probes)
 
 
+@pytest.fixture
+def models_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every final run leaves its values behind, as if it had been carried out."""
+
+    def kept(self: Conductor, wanted: list[Point]) -> None:
+        finals_of(self, wanted)
+        for record in self.stage.store.load():
+            folder = self.stage.template.cluster.home / "runs" / record["run_id"]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "impressions.npz").touch()
+
+    finals_of = Conductor.finals
+    monkeypatch.setattr(Conductor, "finals", kept)
+    monkeypatch.setattr(Runs, "template", NEEDED, raising=False)
+
+
+@pytest.mark.usefixtures("models_kept")
 def test_probes_of_finished_runs_are_made_once(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, tuple[str, ...]]] = []
 
@@ -220,17 +241,7 @@ def test_probes_of_finished_runs_are_made_once(launch: Launch, monkeypatch: pyte
                 write(place, other, METRICS | {"slices": {}}, 1.0)
         return {}
 
-    def kept(self: Conductor, wanted: list[Point]) -> None:
-        finals_of(self, wanted)
-        for record in self.stage.store.load():
-            folder = self.stage.template.cluster.home / "runs" / record["run_id"]
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "impressions.npz").touch()
-
-    finals_of = Conductor.finals
     monkeypatch.setattr("tastelab.probes.measure", measure)
-    monkeypatch.setattr(Conductor, "finals", kept)
-    monkeypatch.setattr(Runs, "template", NEEDED, raising=False)
     one = {"titles": {"data.features": ("title",)}}
     stage, runs = launch(probed(one), seeds=1)
     assert runs.done == [("plain", 0), ("long", 0)]
@@ -261,3 +272,50 @@ def test_a_run_without_its_model_is_named_and_left(launch: Launch, capsys: pytes
     stage, _ = launch(probed({"titles": {"data.features": ("title",)}}), seeds=1)
     assert "of 'plain' is not probed: its model is not under" in capsys.readouterr().out
     assert not [r for r in stage.store.load("probed") if r["role"] == "probe"]
+
+
+def test_baselines_are_measured_under_the_probes_that_they_know(launch: Launch) -> None:
+    """Random reads nothing, so it is the same everywhere; TF-IDF reads other features and no shortened titles."""
+    probes = {"abstracts": {"data.features": ("abstract",)}, "short": {"data.title_words": 1}}
+    made = dataclasses.replace(probed(probes), baselines=("random", "tfidf"))
+    stage, _ = launch(made, seeds=1)
+    records = stage.store.load("probed")
+    whole = {r["group"]: r for r in records if r["role"] == "baseline"}
+    found = {(r["group"], r["probe"]): r for r in records if r["role"] == "probe"}
+    assert set(found) == {("random", "abstracts"), ("random", "short"), ("tfidf", "abstracts")}
+    assert {r["of"] for (group, _), r in found.items() if group == "tfidf"} == {whole["tfidf"]["run_id"]}
+    for label in probes:
+        assert found["random", label]["metrics"] == whole["random"]["metrics"]
+    impressions = stage.data.impressions("dev")
+    scores = baselines.score("tfidf", stage.data, impressions, features=("abstract",))
+    labels, offsets = flat(impressions["labels"])
+    expected = ranking.summary(ranking.per_impression(scores, labels, offsets, ks=(5, 10), ties="expected"))
+    assert found["tfidf", "abstracts"]["metrics"] == expected != whole["tfidf"]["metrics"]
+    slices = found["tfidf", "abstracts"]["slices"]
+    assert sum(each["n"] for each in slices["users"]) == expected["auc"]["n"]
+    matrix = probe_matrix(records, "default")
+    assert [row.label for row in matrix.rows if row.baseline] == ["Random", "TF-IDF", "Frozen encoder"]
+    assert matrix.value(matrix.rows[-2], matrix.columns[1], "auc") is None
+    assert all(matrix.zero_shot(row, "auc") is None for row in matrix.rows)
+    before = stage.store.load("probed")
+    launch(made, seeds=1)
+    assert stage.store.load("probed") == before
+
+
+@pytest.mark.usefixtures("models_kept")
+def test_a_probe_that_failed_is_recorded_with_its_reason_and_tried_again(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+
+    def measure(probings: Sequence[Probing], *_: Any) -> dict[int, str]:
+        asked.append(len(probings))
+        return dict.fromkeys(range(len(probings)), "out of memory")
+
+    monkeypatch.setattr("tastelab.probes.measure", measure)
+    stage, _ = launch(probed({"titles": {"data.features": ("title",)}}), seeds=1)
+    failed = [r for r in stage.store.load("probed") if r["role"] == "probe"]
+    assert {(r["status"], r["error"]) for r in failed} == {("failed", "out of memory")}
+    assert "The probes of 'plain' failed: out of memory" in capsys.readouterr().out
+    launch(probed({"titles": {"data.features": ("title",)}}), seeds=1)
+    assert asked == [2, 2]

@@ -33,7 +33,9 @@ ORDER = (
 )
 """Each member imports only itself and what stands before it, not its neighbours in the same place."""
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-PART_OF = dict.fromkeys(("stage", "plan", "conduct", "progress", "checks", "compare", "cost", "probes"), "launch")
+PART_OF = dict.fromkeys(
+    ("stage", "plan", "conduct", "progress", "checks", "compare", "cost", "probes", "untrained"), "launch"
+)
 """The command line of an experiment and the work behind it, one layer in several files."""
 ROOTLESS = {"", "__version__"}
 """Names of the package itself; its `__init__` hands out its public names lazily, so it may reach every layer."""

@@ -50,7 +50,7 @@ class ProbeMatrix:
     """Rows, columns, and their cells: a cell is a row whose runs are the probes of one row under one condition."""
 
     rows: tuple[Row, ...]
-    """The trained ones in order, the frozen encoder last."""
+    """The trained ones in order, then the baselines, the frozen encoder last."""
     columns: tuple[Column, ...]
     cells: Mapping[tuple[str, str], Row]
     """By group of the row and name of the column; every pair is there, pending ones without runs."""
@@ -84,7 +84,7 @@ class ProbeMatrix:
 
     def is_outside(self, row: Row, column: Column) -> bool:
         """Tell whether a row never saw the domains of a column in training, as an untrained row never does."""
-        if not row.runs or column.domains is None:
+        if not row.runs or column.domains is None or (row.baseline and row.group != FROZEN):
             return False
         trained_on = frozenset[str]() if row.baseline else _domains(row.runs[0], "config.data.domains")
         return trained_on is not None and not column.domains & trained_on
@@ -133,21 +133,27 @@ def probe_matrix(
         columns: The conditions in order, pending ones included; None takes the probes by their `probe_order`.
         group: Dotted path of the value that rows are grouped by.
         fixed: Where all trained runs must agree (see `rows.comparable`).
-        baselines: Whether to end with the frozen encoder.
+        baselines: Whether to end with the baselines that were probed, the frozen encoder last.
     """
     kept, _ = comparable(records, size, fixed)
     everything = make_rows(kept, group)
     shown = _pairs(rows)
     trained = make_rows(kept, group, shown, baselines=False)
-    frozen = [row for row in everything if baselines and row.baseline and row.group == FROZEN]
     probes = [record for record in kept if record["role"] == "probe"]
     ids = {run["run_id"] for row in everything for run in row.runs}
     valid = _agreeing([probe for probe in probes if probe.get("of") in ids])
     order = _order(columns, valid)
-    made = (*(trained if rows else _diagonal(trained, order)), *frozen)
+    probed = {probe["of"] for probe in valid}
+    untrained = [row for row in everything if baselines and row.baseline and _is_shown(row, probed)]
+    made = (*(trained if rows else _diagonal(trained, order)), *untrained)
     cells = {(row.group, column.name): _cell(row, column, valid) for row in made for column in order}
     left_out = tuple(probe for probe in probes if not any(probe is other for other in valid))
     return ProbeMatrix(made, tuple(order), cells, left_out)
+
+
+def _is_shown(row: Row, probed: set[str]) -> bool:
+    """Tell whether a baseline has a row: the frozen encoder always, those that train nothing once they were probed."""
+    return row.group == FROZEN or any(run["run_id"] in probed for run in row.runs)
 
 
 def _diagonal(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:

@@ -61,7 +61,9 @@ def _names(found: Sequence[Mapping[tuple[str, str], Any]]) -> list[tuple[str, st
 def _line(name: str, found: Sequence[tuple[Row, Sequence[Slice]]], metric: str) -> list[str]:
     means = [_mean(slices, metric) for _, slices in found]
     printed = [ABSENT if mean is None else f"{mean:.4f}" for mean in means]
-    best = best_rows([row for row, _ in found], printed)
+    sizes = {int(each["n"]) for row, slices in found for each in slices if not row.baseline}
+    # What is cold or popular follows from what a row was trained on: other impressions, and no best among them.
+    best = best_rows([row for row, _ in found], printed) if len(sizes) == 1 else []
     shown = [f"**{text}**" if i in best else text for i, text in enumerate(printed)]
     for i, (_, slices) in enumerate(found):
         if slices and all(each.get("too_few") for each in slices):

@@ -41,6 +41,10 @@ _REDDIT_NAME = re.compile(
     r"(?:(?<!\w)/)?(?<!\w)u/[\w-]{3,20}(?![\w-])|(?<=reddit\.com/)user/[\w-]{3,20}", re.IGNORECASE
 )
 
+_PROFILE = re.compile(
+    r"(?<=/)users?/[\w.~-]+(?:/[\w.~-]+)?|(?<=/)profile/[\w.~-]*[^\W\d][\w.~-]*|(?<=user\?id=)[\w-]+", re.IGNORECASE
+)
+
 
 def plain_text(html: str) -> str:
     """Return HTML as one line of plain text.
@@ -62,14 +66,17 @@ def clean_title(text: str) -> str:
 
 
 def without_personal(text: str) -> str:
-    """Return `text` with e-mail addresses as "[e-mail]" and handles (@name, @name@host, u/name) as "[name]".
+    """Return `text` with e-mail addresses as "[e-mail]", and handles and links to profiles as "[name]".
 
-    A word such as "@property" cannot be told from a handle and goes, too.
+    Handles are @name, @name@host and u/name; profiles are /users/12/name, /user/name, /profile/name and user?id=name. A
+    word such as "@property" cannot be told from a handle and goes, too.
     """
     if "@" in text or "\uff20" in text:  # the same, as wide as a Chinese character
         text = _EMAIL.sub("[e-mail]", _HANDLE.sub("[name]", text))
     if "u/" in text or "U/" in text or "user/" in text:
         text = _REDDIT_NAME.sub("[name]", text)
+    if "/" in text or "user?id=" in text:
+        text = _PROFILE.sub("[name]", text)
     return text
 
 

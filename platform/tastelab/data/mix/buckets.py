@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tastelab.data.mix.engagements import DAY_S, read_bucket
+from tastelab.data.mix.hashing import U64
 from tastelab.data.mix.people import written_ids
 from tastelab.data.mix.timelines import Timelines
 from tastelab.data.mix.windows import WINDOWS, Rules, Taste, impressions, taste
@@ -44,8 +45,19 @@ class Bucket:
                 writer.write_table(table)
         np.save(days_file(self.folder, number), days.counted())
         persons = found.persons[np.flatnonzero(np.diff(found.people, prepend=-1))]
-        pq.write_table(pa.table({"user_id": written_ids("u", persons, self.key)}), people_file(self.folder, number))
+        ids = written_ids("u", persons, self.key)
+        check_one_id_each(persons, ids)
+        pq.write_table(pa.table({"user_id": ids}), people_file(self.folder, number))
         return {"counts": dict(counts), **summary(found, timelines, self.kinds)}
+
+
+def check_one_id_each(persons: U64, ids: pa.Array) -> None:
+    """Raise `ValueError` where a person of a bucket has two identifiers, or two people share one.
+
+    Buckets are ranges of the persons' hashes, so no person is in two of them.
+    """
+    if not len(np.unique(persons)) == len(persons) == len(ids.unique()):
+        raise ValueError("Two people would have one identifier, or one person two: build with another --salt.")
 
 
 class DayCounts:

@@ -27,7 +27,7 @@ CHECKS = {
     "visible": "every candidate was there at its impression's time",
     "one_community": "all candidates of an impression are of one community",
     "feedback": "feedback, where there is any, is as long as its history and holds +1 and -1 only",
-    "hashed": "every user id has the form of a hash",
+    "hashed": "every user id has the form of a hash, and no person has two (checked while they are written)",
     "in_time": "the splits of a community follow each other in time",
 }
 """Name of a check → what it has found to hold."""

@@ -121,3 +121,18 @@ def test_time_is_linear_in_hostile_text() -> None:
         clean_title(without_personal(hostile))
         plain_text(hostile)
     assert time.process_time() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("see https://a.example/users/12/alice-smith here", "see https://a.example/[name] here"),
+        ("https://m.example/users/alice", "https://m.example/[name]"),
+        ("news.ycombinator.com/user?id=alice said", "news.ycombinator.com/user?id=[name] said"),
+        ("https://b.example/profile/alice", "https://b.example/[name]"),
+        ("and/or users of profile/ pages", "and/or users of profile/ pages"),
+        ("many users/people", "many users/people"),
+    ],
+)
+def test_links_to_profiles_lose_their_names(text: str, left: str) -> None:
+    assert without_personal(text) == left

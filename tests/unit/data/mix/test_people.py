@@ -6,7 +6,10 @@ import hashlib
 import re
 
 import numpy as np
+import pyarrow as pa
+import pytest
 
+from tastelab.data.mix.buckets import check_one_id_each
 from tastelab.data.mix.people import join_accounts, written_ids
 
 
@@ -41,3 +44,10 @@ def test_another_salt_or_kind_gives_other_identifiers() -> None:
     assert written_ids("u", u64(1), b"b").to_pylist()[0] != one
     assert written_ids("i", u64(1), b"a").to_pylist()[0][1:] != one[1:]
     assert written_ids("u", u64(1), b"long" * 50).to_pylist() == written_ids("u", u64(1), b"long" * 50).to_pylist()
+
+
+@pytest.mark.parametrize(("persons", "ids"), [([1, 1], ["a", "b"]), ([1, 2], ["a", "a"]), ([1, 2], ["a"])])
+def test_a_person_with_two_identifiers_or_one_for_two_is_refused(persons: list[int], ids: list[str]) -> None:
+    check_one_id_each(np.array([1, 2], np.uint64), pa.array(["a", "b"]))
+    with pytest.raises(ValueError, match="Two people would have one identifier, or one person two"):
+        check_one_id_each(np.array(persons, np.uint64), pa.array(ids))
