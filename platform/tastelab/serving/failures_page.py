@@ -49,7 +49,7 @@ def render(found: Failures) -> str:
         "impressions": "\n".join(article(place, one, found.by) for place, one in enumerate(found.worst, start=1)),
         "script": _asset("tastelab.serving", "failures.js"),
     }
-    return Template(_asset("tastelab.serving", "failures.html")).substitute(parts)
+    return Template(_asset("tastelab.serving", "page.html")).substitute(parts)
 
 
 def masthead(found: Failures) -> str:
