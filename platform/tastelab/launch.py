@@ -105,7 +105,10 @@ def _refresh_page(options: Options) -> None:
 
     try:
         print(f"Page: {refresh_page(options.cluster.reports, Path(main).parent)}")
-    except ValueError as error:  # a file beside this one is broken: this one's tables are written all the same
+    except (
+        ValueError,
+        OSError,
+    ) as error:  # something beside this file is broken: its own tables are written all the same
         print(f"The page of all tables was not written: {error}")
 
 
