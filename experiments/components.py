@@ -4,7 +4,7 @@ Varies  one thing at a time: LoRA for full fine-tuning, SASRec pooling, mix pool
         components (LoRA, mix pooling, redundancy).
 Fixed   bi-encoder, MINCE, title only, one epoch.
 Fills   reports/tables/components.md and the gradient norms of LoRA and full fine-tuning.
-Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab import presets
@@ -28,7 +28,11 @@ experiment = Experiment(
     base=presets.full_bi_encoder(),
     group="row",
     rows=Variants(ROWS),
-    sizes={"smoke": presets.smoke(), "default": presets.default(seeds=(0, 1, 2)), "paper": presets.paper()},
+    sizes={
+        "smoke": presets.smoke(only=("Bi-encoder MINCE", "+ SASRec pool", "+ All components")),
+        "default": presets.default(seeds=(0, 1, 2)),
+        "paper": presets.paper(),
+    },
 )
 
 LABELS = tuple((label, label) for label in ROWS)

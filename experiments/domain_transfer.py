@@ -6,8 +6,8 @@ Fixed   bi-encoder, MINCE, full fine-tuning, title only, the same cap on trainin
         A domain with fewer trains on all that it has (--dry-run counts them); a row of several domains draws from each
         by its size. Every row, and the frozen encoder, is measured on each domain: in-domain, zero-shot, leave-one-out.
 Fills   reports/tables/domain_transfer.md and the heat map of AUC.
-Costs   default size: about a minute a row on 2 CPU cores; --smoke: a few minutes; --paper: GPUs, and --data of several
-        domains, since MIND alone is one.
+Costs   default size: about a minute a row on 2 CPU cores; --smoke: a minute or two; --paper: GPUs, and --data of
+        several domains.
 """
 
 from tastelab import presets

@@ -3,7 +3,7 @@
 Varies  the encoder: gte-small, gte-base, gte-large; on CPU the default encoder cut to its lowest 2, 4 and 6 layers.
 Fixed   bi-encoder, MINCE, full fine-tuning, title only, one epoch.
 Fills   reports/tables/encoder_scale.md.
-Costs   default size: 5 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: 5 minutes on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab import presets

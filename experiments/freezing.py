@@ -3,7 +3,7 @@
 Varies  the share of layers frozen from the lowest, 0 to 75 %, under full fine-tuning; LoRA beside it.
 Fixed   bi-encoder, MINCE, title only, one epoch; word embeddings frozen always.
 Fills   reports/tables/freezing.md and the gradient norms.
-Costs   default size: 10 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: 10 minutes on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab import presets
@@ -25,7 +25,11 @@ experiment = Experiment(
     base=presets.full_bi_encoder(),
     group="row",
     rows=Variants(ROWS),
-    sizes={"smoke": presets.smoke(), "default": presets.default(), "paper": presets.paper()},
+    sizes={
+        "smoke": presets.smoke(only=("full, 0% frozen", "full, 50% frozen", "LoRA r=8")),
+        "default": presets.default(),
+        "paper": presets.paper(),
+    },
 )
 
 LABELS = tuple((label, label) for label in ROWS)

@@ -4,7 +4,7 @@ Varies  the architecture: bi-encoder, half cross-encoder, ColBERT's late interac
 Fixed   MINCE (the cross-encoder: BCE, as in [A]), full fine-tuning, no additional components, title only, one epoch.
         On CPU those that read histories as one sequence train on fewer impressions; their rows say how many.
 Fills   reports/tables/late_interaction.md, with latency per impression at batch 1 and 64.
-Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab import presets
@@ -32,7 +32,11 @@ experiment = Experiment(
     base=presets.full_bi_encoder(),
     group="row",
     rows=Variants(ROWS),
-    sizes={"smoke": presets.smoke(), "default": presets.default(rows=FEWER), "paper": presets.paper()},
+    sizes={
+        "smoke": presets.smoke(only=("Bi-Encoder", "Half Cross-Encoder ColBERT", "Cross-Encoder")),
+        "default": presets.default(rows=FEWER),
+        "paper": presets.paper(),
+    },
 )
 
 LABELS = tuple((label, label) for label in ROWS)

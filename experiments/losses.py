@@ -4,7 +4,7 @@ Varies  the loss: MINCE, margin, RankNet, BCE, InfoNCE, cosine embedding; and MI
         impressions ([A]'s batch 8 × 6: contrast_size 8 in a batch of 48; at default size 8 × 2).
 Fixed   bi-encoder, full fine-tuning, title only, one epoch.
 Fills   reports/tables/losses.md.
-Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: about half an hour for 3 seeds on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab import presets
@@ -28,7 +28,11 @@ experiment = Experiment(
     base=presets.full_bi_encoder(),
     group="row",
     rows=Variants(ROWS),
-    sizes={"smoke": presets.smoke(), "default": presets.default(seeds=(0, 1, 2)), "paper": presets.paper()},
+    sizes={
+        "smoke": presets.smoke(only=("Bi-encoder MINCE", "+ Uniformity (groups of 8)", "<> BCE")),
+        "default": presets.default(seeds=(0, 1, 2)),
+        "paper": presets.paper(),
+    },
 )
 
 tables = [

@@ -5,7 +5,7 @@ Varies  the system: NRMS with words of its own; the bi-encoder with BCE, InfoNCE
 Fixed   title only, one epoch, the encoder. The cross-encoder reads every history again for each candidate, so that on
         CPU it trains on fewer impressions; its row says how many.
 Fills   reports/tables/main_table.md.
-Costs   default size: about an hour for 3 seeds on 2 CPU cores; --smoke: a few minutes; --paper: MIND, GPUs.
+Costs   default size: about an hour for 3 seeds on 2 CPU cores; --smoke: a minute or two; --paper: MIND, GPUs.
 """
 
 from tastelab import presets
@@ -32,7 +32,7 @@ experiment = Experiment(
     group="row",
     rows=Variants(ROWS),
     sizes={
-        "smoke": presets.smoke(),
+        "smoke": presets.smoke(only=("NRMS", "ID-SAS BCE", "Cross-Encoder BCE")),
         "default": presets.default(rows=FEWER, seeds=(0, 1, 2)),
         "paper": presets.paper({"optim.global_batch": 32}, dataset="mind-large"),
     },

@@ -3,7 +3,7 @@
 Varies  the weight decay of full fine-tuning, 1e-3 to 1e-1; LoRA beside it.
 Fixed   bi-encoder, MINCE, title only, one epoch.
 Fills   reports/tables/weight_decay.md and the gradient norms.
-Costs   default size: 8 minutes on 2 CPU cores; --smoke: a few minutes; --paper: GPUs.
+Costs   default size: 8 minutes on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab import presets
@@ -22,7 +22,11 @@ experiment = Experiment(
     base=presets.full_bi_encoder(),
     group="row",
     rows=Variants(ROWS),
-    sizes={"smoke": presets.smoke(), "default": presets.default(), "paper": presets.paper()},
+    sizes={
+        "smoke": presets.smoke(only=("full, decay 0.001", "full, decay 0.1", "LoRA r=8")),
+        "default": presets.default(),
+        "paper": presets.paper(),
+    },
 )
 
 LABELS = tuple((label, label) for label in ROWS)

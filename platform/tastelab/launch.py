@@ -121,7 +121,7 @@ def _options(experiment: Experiment) -> list[Decorator]:
     seeds, data, encoder, trials = (_by_size(sizes, of) for of in (_num_seeds, _dataset, _encoder, _num_trials))
     return [
         click.option("--dry-run", is_flag=True, help="Print the plan: cells, batches, resources, cost. Run nothing."),
-        click.option("--smoke", is_flag=True, help="A few minutes on tiny data, to see that everything works."),
+        click.option("--smoke", is_flag=True, help="A minute or two on tiny data, to see that everything works."),
         click.option("--paper", is_flag=True, help="The source's own configuration, for GPUs: --gpus-per-worker 1."),
         click.option("--data", help=f"Name, prepared folder or raw folder of a data set.  [default: {data}]"),
         click.option("--encoder", help=f"Folder, packaged name or hub id.  [default: {encoder}]"),

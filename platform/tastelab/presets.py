@@ -129,7 +129,10 @@ SMALL = {
 
 
 def smoke(**chosen: Any) -> Size:
-    """About a minute on 2 CPU cores: one worker a run, two side by side, 32 impressions, 2 layers; no quality."""
+    """About a minute on 2 CPU cores: one worker a run, two side by side, 32 impressions, 2 layers; no quality.
+
+    What a run takes is the start of its processes, so tables choose `only` rows that together run all of their parts.
+    """
     overrides = {
         **SMALL,
         "data.train_impressions": 32,
