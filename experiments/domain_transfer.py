@@ -7,7 +7,7 @@ Fixed   bi-encoder, MINCE, full fine-tuning, title only, the same cap on trainin
         by its size. Every row, and the frozen encoder, is measured on each domain: in-domain, zero-shot, leave-one-out.
 Fills   reports/tables/domain_transfer.md and the heat map of AUC.
 Costs   default size: about a minute a row on 2 CPU cores; --smoke: a minute or two; --paper: GPUs, and --data of
-        several domains.
+        several domains, since MIND alone is one.
 """
 
 from tastelab import presets
