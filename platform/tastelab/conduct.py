@@ -165,10 +165,10 @@ class Conductor:
             impressions = stage.data.impressions(split)
             impressions = impressions if len(impressions) == len(rows) else impressions.take(rows)
             for name in missing:
-                result = score_baseline(stage, name, impressions, rows=rows)
+                result = score_baseline(stage, name, impressions, rows)
                 label = BASELINES.get(name, name)
                 record = stage.recorder.baseline(name, label, ids[name], self._reported(), result)
-                stage.store.append(record | {"slices": result.get("slices", {})})
+                stage.store.append(record | {"slices": result["slices"]})
         probe_baselines(stage, ids)
 
     def _write(self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress) -> dict[str, Any]:

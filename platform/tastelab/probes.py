@@ -13,6 +13,7 @@ from tastelab.cluster.tuner import Trials
 from tastelab.config import digest, replace_at, to_dict
 from tastelab.experiment import Point
 from tastelab.progress import Progress
+from tastelab.results.provenance import anonymise
 from tastelab.stage import Stage
 from tastelab.training.job import Job
 
@@ -58,10 +59,8 @@ def run_probes(stage: Stage, missing: Sequence[Missing], trials: Callable[[], Tr
     for place, reason in sorted(failed.items()):
         of = missing[place]
         print(f"The probes of '{of.point.labels[stage.experiment.group]}' failed: {reason}")
-        for label, job in of.probes.items():
-            extra = {"of": of.job.run_id, "probe": label, "probe_order": list(stage.experiment.probes).index(label)}
-            record = stage.recorder.record("probe", "failed", job, of.point, {}, 0.0, **extra, error=reason)
-            stage.store.append(record)
+        for label in of.probes:
+            stage.store.append(_record(stage, of, label, "failed", {}, 0.0) | {"error": anonymise(reason)})
 
 
 def _done(stage: Stage) -> set[tuple[str, str]]:
@@ -90,8 +89,13 @@ def _write(
 ) -> None:
     of, group = missing[place], stage.experiment.group
     label = next(name for name, job in of.probes.items() if job.run_id == measured.run_id)
-    extra = {"of": of.job.run_id, "probe": label, "probe_order": list(stage.experiment.probes).index(label)}
-    record = stage.recorder.record("probe", "finished", measured, of.point, result, seconds, **extra)
-    stage.store.append(record | {"slices": result["slices"]})
+    stage.store.append(_record(stage, of, label, "finished", result, seconds) | {"slices": result["slices"]})
     auc = result["metrics"].get("auc", {}).get("mean")
     progress.line(f"{of.point.labels[group]} → {label}", "finished", auc, seconds)
+
+
+def _record(
+    stage: Stage, of: Missing, label: str, status: str, result: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    about = {"of": of.job.run_id, "probe": label, "probe_order": list(stage.experiment.probes).index(label)}
+    return stage.recorder.record("probe", status, of.probes[label], of.point, result, seconds, **about)

@@ -30,7 +30,7 @@ READ_TEXTS = ("tfidf",)
 
 
 def score_baseline(
-    stage: Stage, name: str, impressions: pa.Table, config: RunConfig | None = None, rows: Ints | None = None
+    stage: Stage, name: str, impressions: pa.Table, rows: Ints, config: RunConfig | None = None
 ) -> dict[str, Any]:
     """Measure one baseline on reported impressions.
 
@@ -38,8 +38,8 @@ def score_baseline(
         stage: the launch.
         name: of the baseline.
         impressions: of the reported split.
+        rows: rows of the split that `impressions` are.
         config: how it reads, the base of the launch unless given.
-        rows: rows of the split that `impressions` are; given, the slices are measured, too.
     """
     start, config = time.perf_counter(), config or stage.base
     fitting, _ = fitting_and_validation(stage.data, dataclasses.replace(stage.base.data, train_impressions=None))
@@ -54,12 +54,10 @@ def score_baseline(
     counts = ranking.counts(labels, offsets, np.diff(history_offsets))
     seconds = round(time.perf_counter() - start, 3)
     metrics = ranking.summary(values)
-    found: dict[str, Any] = {"metrics": metrics, "counts": counts, "wall_time_s": seconds}
-    if rows is None:
-        return found
     split = "dev" if stage.split == "dev" else "train"
     whole = Evaluation(rows, values, counts, metrics)
-    return found | {"slices": slices(stage.data, split, whole, np.zeros(0, np.int64), config.data.max_history)}
+    cut = slices(stage.data, split, whole, np.zeros(0, np.int64), config.data.max_history)
+    return {"metrics": metrics, "counts": counts, "wall_time_s": seconds, "slices": cut}
 
 
 def probe_baselines(stage: Stage, ids: Mapping[str, str]) -> None:
@@ -74,7 +72,7 @@ def probe_baselines(stage: Stage, ids: Mapping[str, str]) -> None:
                 continue
             job = dataclasses.replace(stage.template, config=config)
             split, rows = job.evaluation_rows(stage.data)
-            result = score_baseline(stage, name, stage.data.impressions(split).take(rows), config, rows)
+            result = score_baseline(stage, name, stage.data.impressions(split).take(rows), rows, config)
             record = stage.recorder.baseline(name, BASELINES.get(name, name), run_id, job, result)
             probe = {"role": "probe", "of": of, "probe": label, "probe_order": order, "slices": result["slices"]}
             stage.store.append(record | probe | {"features": list(config.data.features)})

@@ -197,9 +197,9 @@ def test_a_finished_trial_becomes_a_final_run_and_is_a_trial_no_more(launch: Lau
 def test_plain_baselines_are_scored_once_over_all_experiments(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[str] = []
 
-    def score(stage: Stage, name: str, impressions: Any, **_: Any) -> dict[str, Any]:
+    def score(stage: Stage, name: str, impressions: Any, *_: Any) -> dict[str, Any]:
         scored.append(name)
-        return {**METRICS, "counts": {"n_total": len(impressions)}, "wall_time_s": 0.1}
+        return {**METRICS, "counts": {"n_total": len(impressions)}, "wall_time_s": 0.1, "slices": {}}
 
     monkeypatch.setattr("tastelab.conduct.score_baseline", score)
     for name in ("pair", "other", "pair"):

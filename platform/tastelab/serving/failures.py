@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tastelab.data.order import row_groups
 from tastelab.data.tables import PreparedData
-from tastelab.evaluation.evaluate import Scored, score_split, tables
+from tastelab.evaluation.evaluate import Scored, tables
 from tastelab.evaluation.slices import Dimension, dimensions
 from tastelab.metrics import ranking
 from tastelab.serving.offline import DEFAULT_ENCODER, Ready, Request, prepare
@@ -100,16 +100,7 @@ def worst_impressions(request: Request, count: int = 50, by: str = "auc", chosen
         raise ValueError(f"worst is {count}: show at least 1 impression.")
     wanted = _parsed(chosen)
     ready = prepare(request, labelled=True)
-    scored = score_split(
-        ready.ranker,
-        ready.data,
-        ready.store,
-        request.split,
-        max_history=ready.max_history,
-        device=ready.device,
-        precision=request.precision,
-        whitening=ready.whitening,
-    )
+    scored = ready.score(request)
     assert scored.labels is not None
     values = ranking.per_impression(scored.scores, scored.labels, scored.offsets, ks=(5, 10), ties=request.ties)
     cut = dimensions(ready.data, request.split, scored.rows, ready.seen_rows(), ready.max_history)

@@ -14,7 +14,7 @@ from tastelab.data.catalog import resolve
 from tastelab.data.order import fitting_and_validation
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import ItemTexts, TokenStore, build_store, check_features, store_path
-from tastelab.evaluation.evaluate import Evaluation, evaluate, no_labels, score_split
+from tastelab.evaluation.evaluate import Evaluation, Scored, evaluate, no_labels, score_split
 from tastelab.evaluation.slices import Slices, slices
 from tastelab.evaluation.submission import check_place, write_submission
 from tastelab.evaluation.whitening import Whitening
@@ -62,6 +62,19 @@ class Ready:
         if trained is None or not same or not trained.config.optim.epochs:
             return np.empty(0, np.int64)
         return fitting_and_validation(self.data, trained.config.data)[0]
+
+    def score(self, request: Request) -> Scored:
+        """Score every candidate of the split that is asked for."""
+        return score_split(
+            self.ranker,
+            self.data,
+            self.store,
+            request.split,
+            max_history=self.max_history,
+            device=self.device,
+            precision=request.precision,
+            whitening=self.whitening,
+        )
 
 
 def prepare(request: Request, labelled: bool = False) -> Ready:
@@ -142,16 +155,7 @@ def submit_split(request: Request, output: Path) -> int:
     """Score a split, with or without labels, and write MIND's submission zip; return the number of impressions."""
     check_place(output)
     ready = prepare(request)
-    scored = score_split(
-        ready.ranker,
-        ready.data,
-        ready.store,
-        request.split,
-        max_history=ready.max_history,
-        device=ready.device,
-        precision=request.precision,
-        whitening=ready.whitening,
-    )
+    scored = ready.score(request)
     names = ready.data.impressions(request.split, ["impression_id"])["impression_id"]
     write_submission(output, names.to_pylist(), scored.scores, scored.offsets)
     return len(names)
