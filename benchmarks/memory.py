@@ -69,17 +69,17 @@ def stream(job: Any) -> dict[str, float]:
     """Train a few steps, then stream the rest of the epoch."""
     from tastelab.cluster.session import RaySession
     from tastelab.modeling.ranker import build_ranker
-    from tastelab.training.loop import Plan, optimise
+    from tastelab.training.loop import optimise
     from tastelab.training.module import TrainingModule
     from tastelab.training.optim import build_optimizer
 
     config, session = job.config, RaySession(job)
     module = TrainingModule(build_ranker(config.model, job.encoder_path), config.objective, job.contrast_size)
-    optimizer, plan = build_optimizer(module, config.optim), Plan(1, 1, 1, job.contrast_size, 1)
+    optimizer = build_optimizer(module, config.optim)
     start, count = time.perf_counter(), 0
     for step, batch in enumerate(session.batches(0)):
         if step < TRAINED_STEPS:
-            optimise(module, module, optimizer, [batch], config.optim, plan)
+            optimise(module, module, optimizer, [batch], config.optim)
             start, count = time.perf_counter(), 0
         else:
             count += int(batch.impression_mask_B.sum())

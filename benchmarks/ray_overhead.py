@@ -36,19 +36,18 @@ def measure(job: Any) -> list[tuple[float, float]]:
     from tastelab.cluster.session import RaySession
     from tastelab.modeling.ranker import build_ranker
     from tastelab.training.local import LocalSession
-    from tastelab.training.loop import Plan, optimise
+    from tastelab.training.loop import optimise
     from tastelab.training.module import TrainingModule
     from tastelab.training.optim import build_optimizer
 
     config, session = job.config, RaySession(job)
     module = TrainingModule(build_ranker(config.model, job.encoder_path), config.objective, job.contrast_size)
     wrapped, optimizer = session.wrap(module), build_optimizer(module, config.optim)
-    plan = Plan(1, 1, 1, job.contrast_size, 1)
 
     def seconds_per_step(batches: Iterable[Any], log: bool) -> float:
         start, steps = 0.0, 0
         for step, batch in enumerate(batches):
-            scalars = optimise(wrapped, module, optimizer, [batch], config.optim, plan)
+            scalars = optimise(wrapped, module, optimizer, [batch], config.optim)
             if log:
                 session.log(step, scalars)
             if step == 0:

@@ -26,7 +26,7 @@ from tastelab.modeling.ranker import Ranker, RankerArchitecture, Resources, buil
 from tastelab.schema import Batch
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
-from tastelab.training.loop import Plan, optimise
+from tastelab.training.loop import optimise
 from tastelab.training.module import TrainingModule
 from tastelab.training.optim import build_optimizer
 
@@ -110,12 +110,11 @@ def tastelab_side(
     ranker = build(setup, config, **resources)
     module = TrainingModule(ranker, config.objective, config.optim.global_batch)
     optimizer = build_optimizer(module, config.optim)
-    plan = Plan(1, 1, 1, config.optim.global_batch, 0)
 
     def step(batch: Batch) -> float:
         if before is not None:
             before(ranker)
-        return optimise(module, module, optimizer, [batch], config.optim, plan)["train/loss"]
+        return optimise(module, module, optimizer, [batch], config.optim)["train/loss"]
 
     return Side(name, step)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
+from tastelab.checks_retrieval import check_retrieval
 from tastelab.cluster.preflight import batch_per_worker, concurrency, local_cpus, worker_cpus
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.availability import check_availability
 from tastelab.data.glove import check_readable
 from tastelab.data.tokens import check_features
-from tastelab.experiment import Choice, Experiment, Given, Space, Variants
+from tastelab.evaluation.pipeline import SHOWN
+from tastelab.experiment import Choice, Experiment, Given, Point, Space, Variants
 from tastelab.losses.objective import check_temperature
 from tastelab.modeling.encoders import EncoderFacts
 from tastelab.modeling.ranker import check_gamma
@@ -31,7 +34,7 @@ def check_configurations(experiment: Experiment, base: RunConfig, cluster: Clust
     check_probes(experiment)
     for point in experiment.grid(base):
         try:
-            for config in reachable(experiment, point.config):
+            for config in reachable(experiment, point):
                 check_configuration(config, cluster)
         except ValueError as error:
             raise ValueError(f"Row '{point.labels[experiment.group]}': {error}") from error
@@ -45,20 +48,35 @@ def check_probes(experiment: Experiment) -> None:
                 f"Probe '{label}' sets {wrong[0]}, which is settled in training: "
                 f"set {', '.join(READ)} or a field of evaluation, or make it a row."
             )
+        _check_retriever(experiment, label, values.get("evaluation.retriever"))
         check_features(values.get("data.features", ("title",)))
         check_availability(values.get("data.missing", 0.0), values.get("data.title_words"))
+
+
+def _check_retriever(experiment: Experiment, label: str, row: str | None) -> None:
+    """Refuse a probe that names no row to retrieve by, or that retrieves nothing."""
+    if row is None:
+        return
+    if row not in experiment.rows.values:
+        raise ValueError(
+            f"Probe '{label}' retrieves by the row '{row}': name one of {', '.join(experiment.rows.values)}."
+        )
+    if experiment.base.evaluation.retrieve is None and "evaluation.retrieve" not in experiment.probes[label]:
+        raise ValueError(f"Probe '{label}' names a row to retrieve by: set evaluation.retrieve as well, such as 200.")
 
 
 READ = ("data.features", "data.missing", "data.title_words", "data.max_tokens", "data.max_history")
 """What may differ between a model's training and its serving."""
 
 
-def reachable(experiment: Experiment, config: RunConfig) -> Iterator[RunConfig]:
+def reachable(experiment: Experiment, point: Point) -> Iterator[RunConfig]:
     """Iterate over a row's configuration and those that the search can make of it by one value."""
-    yield config
+    yield point.config
     for path, space in experiment.search.items():
-        for values in _overrides(path, space):
-            yield replace_at(config, values)
+        of_row = isinstance(space, Given) and space.path == experiment.group
+        chosen = space.case(point.labels[experiment.group]) if of_row and isinstance(space, Given) else space
+        for values in _overrides(path, chosen):
+            yield replace_at(point.config, values)
 
 
 def check_configuration(config: RunConfig, cluster: ClusterConfig) -> None:
@@ -72,8 +90,12 @@ def check_configuration(config: RunConfig, cluster: ClusterConfig) -> None:
         raise ValueError(f"The learning rate is {config.optim.learning_rate}: choose a number above 0.")
     if config.data.max_history < 1:
         raise ValueError(f"max_history is {config.data.max_history}: choose at least 1 click.")
+    if config.retrieval is not None:
+        check_retrieval(config, cluster)
+        return
     _check_parts(config)
     _check_contrast(config, cluster)
+    _check_two_jobs(config)
 
 
 def check_on_encoders(experiment: Experiment, base: RunConfig, facts: Mapping[str, EncoderFacts]) -> None:
@@ -83,7 +105,7 @@ def check_on_encoders(experiment: Experiment, base: RunConfig, facts: Mapping[st
         ValueError: a configuration cannot run; the sentence says what to change.
     """
     for point in experiment.grid(base):
-        for config in reachable(experiment, point.config):
+        for config in reachable(experiment, point):
             reads_words = config.model.architecture.tokens == "words"  # type: ignore[attr-defined]
             if config.model.encoder.name in facts and not reads_words:
                 check_on_encoder(config, facts[config.model.encoder.name])
@@ -91,9 +113,11 @@ def check_on_encoders(experiment: Experiment, base: RunConfig, facts: Mapping[st
 
 def check_on_encoder(config: RunConfig, facts: EncoderFacts) -> None:
     """Check what a configuration asks of its encoder: rank, number of layers, length of a text."""
+    if config.retrieval is not None and config.retrieval.items.text == "none":
+        return
     adaptation: Any = config.model.adaptation
     adaptation.check(facts.width)
-    if config.model.architecture.pools_items:  # type: ignore[attr-defined]
+    if config.retrieval is None and config.model.architecture.pools_items:  # type: ignore[attr-defined]
         config.model.pooling.check(facts.width, config.data.max_history)  # type: ignore[attr-defined]
     layers = config.model.encoder.num_layers
     if layers is not None and facts.num_layers is not None and not 1 <= layers <= facts.num_layers:
@@ -130,7 +154,7 @@ def _check_parts(config: RunConfig) -> None:
     if config.evaluation.whitening and name != "bi_encoder":
         raise ValueError(f"Whitening transforms the item vectors of a bi-encoder, not of {name}: leave it out.")
     for term in _active(config):
-        needs = "candidates" if term.coupled else "all"
+        needs = "candidates" if term.coupled and not term.of_users else "all"
         if architecture.item_vectors == "none" or (needs == "all" and architecture.item_vectors == "candidates"):
             raise ValueError(
                 f"{term.name} compares item vectors, and {name} encodes "
@@ -147,6 +171,28 @@ def _check_contrast(config: RunConfig, cluster: ClusterConfig) -> None:
         raise ValueError(
             f"{coupled[0].name} couples {contrast} impressions, but a micro-step holds {micro_step}: "
             f"set contrast_size to a divisor of {micro_step}, or use fewer accumulation steps."
+        )
+
+
+def _check_two_jobs(config: RunConfig) -> None:
+    """Check what trains a ranker for retrieval, and what measures its retrieval."""
+    weight, architecture = config.objective.ranking_weight, config.model.architecture
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"ranking_weight is {weight}: choose a number of 0 or more.")
+    if not weight and config.optim.epochs and not _active(config):
+        raise ValueError("ranking_weight is 0 and no auxiliary has a weight: nothing is trained; give one of them one.")
+    if config.evaluation.retriever is not None:
+        raise ValueError("evaluation.retriever is of probes, and no run is trained by it: leave it out.")
+    if config.evaluation.retrieve is None:
+        return
+    if config.evaluation.retrieve < SHOWN:
+        raise ValueError(
+            f"evaluation.retrieve is {config.evaluation.retrieve}: retrieve at least the {SHOWN} items that are shown."
+        )
+    if architecture.item_vectors != "all":  # type: ignore[attr-defined]
+        raise ValueError(
+            f"Retrieval looks items up by their vectors, and {architecture.name} does not encode every item alone: "
+            "leave evaluation.retrieve out, or choose bi_encoder."
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tastelab data|evaluate|rank|submit|report|dashboard`, each command a thin call of the package."""
+"""The command line: `tastelab data|evaluate|rank|index|retrieve|…`, each command a thin call of the package."""
 
 from __future__ import annotations
 
@@ -219,6 +219,68 @@ def rank(
     texts = read_texts(candidates)
     ranked = load(checkpoint, encoder).rank(liked, texts, disliked, gamma)
     click.echo(as_lines(ranked, as_json))
+
+
+def candidate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `index` and `retrieve` share."""
+    folder = click.Path(path_type=Path)
+    options = [
+        click.option("--checkpoint", type=folder, required=True, help="Folder of a retrieval run's checkpoint."),
+        click.option("--data", required=True, help="The data that it was trained on: a name or folder."),
+        click.option("--encoder", help="Encoder it was trained on, if its name is not enough: a folder or hub id."),
+        click.option("--home", type=folder, default=DEFAULT_HOME, envvar="TASTELAB_HOME", help="Where caches are."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@candidate_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "exact", "ivf", "hnsw"]),
+    default="auto",
+    show_default=True,
+    help="auto: exact for a small catalogue, else ivf.",
+)
+def index(out: Path, kind: str, **place: Any) -> None:
+    """Index the vectors of all items, for `tastelab retrieve --index`."""
+    from tastelab.retrieval.index import check_place
+    from tastelab.serving.candidates import about_lines, index_items, open_candidates
+
+    check_place(out)
+    click.echo(about_lines(index_items(open_candidates(**place), out, kind), out))
+
+
+@main.command()
+@candidate_options
+@click.option(
+    "--user-history",
+    "history",
+    type=click.File(encoding="utf-8"),
+    required=True,
+    help="File with an item id or title per line, the oldest click first; - reads stdin.",
+)
+@click.option("--index", "folder", type=click.Path(path_type=Path), help="What `tastelab index` wrote.")
+@click.option("-k", "count", default=10, show_default=True, help="Items to retrieve.")
+@click.option("--per-vector", is_flag=True, help="Also what each vector of the user retrieves alone.")
+@click.option("--exclude-seen", is_flag=True, help="Leave out what is in the history.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def retrieve(
+    history: TextIO, folder: Path | None, count: int, per_vector: bool, exclude_seen: bool, as_json: bool, **place: Any
+) -> None:
+    """Retrieve items for a user from the whole catalogue, with a trained retrieval model."""
+    from tastelab.retrieval.index import open_index
+    from tastelab.serving.candidates import open_candidates
+    from tastelab.serving.retriever import Retriever
+    from tastelab.serving.show_retrieved import as_lines, read_history
+
+    clicks = read_history(history)
+    candidates = open_candidates(**place)
+    opened = open_index(folder, candidates.source) if folder else None
+    click.echo(as_lines(Retriever(candidates, opened).retrieve(clicks, count, per_vector, exclude_seen), as_json))
 
 
 if __name__ == "__main__":

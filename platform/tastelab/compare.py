@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tastelab.config import digest
+from tastelab.config import digest, headline
 from tastelab.results.rows import FIXED, Row, comparable, make_rows
 from tastelab.results.statistics import paired_bootstrap, paired_permutation
 from tastelab.results.store import Record
 from tastelab.stage import Stage
-
-METRIC = "auc"
 
 
 def compare(stage: Stage, fixed: Sequence[str] = FIXED) -> None:
@@ -30,18 +28,18 @@ def compare(stage: Stage, fixed: Sequence[str] = FIXED) -> None:
     labels = [(label, label) for label in stage.experiment.rows.values]
     rows = make_rows(comparable(own, stage.options.size, fixed)[0], rows=labels)
     first = rows[0]
-    home = stage.template.cluster.home
+    home, metric = stage.template.cluster.home, headline(stage.base)
     for row in rows:
         shared = sorted({*row.seeds} & {*first.seeds})
         if row.group == first.group or not shared:
             continue
         runs, against = _of_seeds(row, shared), _of_seeds(first, shared)
         sides = [[run["run_id"] for run in side.runs] for side in (row, first)]
-        run_id = digest(["comparison", METRIC, sides])
+        run_id = digest(["comparison", metric, sides])
         if run_id in done or any(not _values_file(home, run).is_file() for run in (*runs, *against)):
             continue
-        found = _paired(home, runs, against) | {
-            "metric": METRIC,
+        found = _paired(home, runs, against, metric) | {
+            "metric": metric,
             "against": first.group,
             "runs": sides[0],
             "against_runs": sides[1],
@@ -54,9 +52,9 @@ def _of_seeds(row: Row, seeds: list[int]) -> list[Record]:
     return [run for run in row.runs if run["seed"] in seeds]
 
 
-def _paired(home: Path, runs: list[Record], against: list[Record]) -> dict[str, Any]:
+def _paired(home: Path, runs: list[Record], against: list[Record], metric: str) -> dict[str, Any]:
     """Compare two rows by their values averaged over seeds; a test of impressions, not of training runs."""
-    first, second = (np.mean([_values(home, run) for run in side], axis=0) for side in (runs, against))
+    first, second = (np.mean([_values(home, run, metric) for run in side], axis=0) for side in (runs, against))
     bounds, test = paired_bootstrap(first, second), paired_permutation(first, second)
     return {
         "difference": test.difference,
@@ -68,9 +66,9 @@ def _paired(home: Path, runs: list[Record], against: list[Record]) -> dict[str, 
     }
 
 
-def _values(home: Path, run: Record) -> NDArray[np.float64]:
+def _values(home: Path, run: Record, metric: str) -> NDArray[np.float64]:
     with np.load(_values_file(home, run)) as file:
-        values: NDArray[np.float64] = file[METRIC][np.argsort(file["rows"])]
+        values: NDArray[np.float64] = file[metric][np.argsort(file["rows"])]
     return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,17 +19,21 @@ from tastelab.compare import compare
 from tastelab.config import digest, replace_at, to_dict
 from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, seeded
+from tastelab.modeling.encoders import encoder_facts
 from tastelab.plan import describe, look_ahead
 from tastelab.presets import frozen, pooling
+from tastelab.presets.retrieval import untrained_retrieval
 from tastelab.probes import missing_probes, run_probes
 from tastelab.progress import Progress
 from tastelab.results.index import write_index
 from tastelab.results.plots import Plot, write_plot
+from tastelab.results.record import headline_value
 from tastelab.results.rows import BASELINES, FIXED, comparable, make_rows
 from tastelab.results.tables import Reported, summary, write_table
 from tastelab.stage import Options, Stage, point_label, prepare
 from tastelab.training.job import Job
 from tastelab.untrained import probe_baselines, score_baseline
+from tastelab.untrained_retrieval import RETRIEVAL_BASELINES, measured_by, score_retrieval_baseline
 
 FROZEN = "frozen"
 
@@ -159,8 +163,11 @@ class Conductor:
     def baselines(self) -> None:
         """Score the baselines that train nothing, here in this process."""
         stage = self.stage
-        split, rows = self._reported().evaluation_rows(stage.data)
         ids = {name: self._baseline_id(name) for name in self._plain_baselines()}
+        if stage.base.retrieval is not None:
+            self._retrieval_baselines(ids)
+            return
+        split, rows = self._reported().evaluation_rows(stage.data)
         if missing := [name for name, run_id in ids.items() if not self._recorded(run_id, name)]:
             impressions = stage.data.impressions(split)
             impressions = impressions if len(impressions) == len(rows) else impressions.take(rows)
@@ -171,17 +178,24 @@ class Conductor:
                 stage.store.append(record | {"slices": result["slices"]})
         probe_baselines(stage, ids)
 
+    def _retrieval_baselines(self, ids: Mapping[str, str]) -> None:
+        for name, run_id in ids.items():
+            if not self._recorded(run_id, name):
+                result = score_retrieval_baseline(self._reported(), name)
+                record = self.stage.recorder.baseline(name, BASELINES.get(name, name), run_id, self._reported(), result)
+                self.stage.store.append(record | {"degrees": result["degrees"]})
+
     def _write(self, role: str, status: str, point: Point, last: dict[str, Any], progress: Progress) -> dict[str, Any]:
         job = self._job(point, keep=role == "final")
         extra: dict[str, Any] = {key: last[key] for key in ("trial", "error") if key in last}
         wall_time_s = last.get("wall_time") or last.get("time_total_s") or 0.0
         result = json.loads(last.get("result", "{}"))
-        extra |= {key: result[key] for key in ("slices", "gamma") if key in result}
+        extra |= {key: result[key] for key in ("slices", "gamma", "degrees", "optimum") if key in result}
         record = self.stage.recorder.record(role, status, job, point, result, wall_time_s, **extra)
         self.stage.store.append(record)
         clean_up(job)
         seen = last.get("trial", {}).get("curve") or [[0, None]]
-        value = record["metrics"].get("auc", {}).get("mean") or seen[-1][1]
+        value = headline_value(record) or seen[-1][1]
         progress.line(point_label(point, self.stage.experiment), status, value, wall_time_s, last.get("error"))
         return record
 
@@ -192,18 +206,17 @@ class Conductor:
     def _frozen(self) -> list[Point]:
         if FROZEN not in self.stage.experiment.baselines:
             return []
-        values = {
-            "model.adaptation": frozen(),
-            "model.pooling": pooling("mean"),
-            "evaluation.whitening": False,
-            "optim.epochs": 0,
-            "evaluation.split": self.stage.split,
-        }
+        values = {"model.adaptation": frozen(), "optim.epochs": 0, "evaluation.split": self.stage.split}
+        if self.stage.base.retrieval is None:
+            values |= {"model.pooling": pooling("mean"), "evaluation.whitening": False}
+        else:
+            width = encoder_facts(self.stage.template.encoder_path).width
+            values |= untrained_retrieval(width)
         labels = {path: "–" for path in self.stage.experiment.space} | {self.stage.experiment.group: FROZEN}
         return [Point(replace_at(self.stage.base, values), labels)]
 
     def _plain_baselines(self) -> list[str]:
-        possible = baselines.available(self.stage.data)
+        possible = RETRIEVAL_BASELINES if self.stage.base.retrieval else baselines.available(self.stage.data)
         return [name for name in self.stage.experiment.baselines if name in possible]
 
     def _reported(self) -> Job:
@@ -213,7 +226,9 @@ class Conductor:
     def _baseline_id(self, name: str) -> str:
         job = self._reported()
         science = [name, to_dict(job.config.data), to_dict(job.config.evaluation), self.stage.data.fingerprint]
-        return digest(science)
+        retrieval = job.config.retrieval
+        measured = [] if retrieval is None else [retrieval.days, to_dict(measured_by(retrieval))]
+        return digest([*science, *measured])
 
     def _recorded(self, run_id: str, label: str) -> bool:
         """Tell whether a run is finished; one of another experiment or row is entered here, and none is run twice."""

@@ -37,10 +37,11 @@ class Cost:
 
 
 def estimate(config: RunConfig, num_train: int, num_reported: int) -> Cost | None:
-    """Estimate one run; None for an encoder whose size is not known here, or a model without one."""
+    """Estimate one run; None where no encoder is trained, or its size is not known here."""
     weights = BLOCK_PARAMETERS.get(config.model.encoder.name)
     architecture: Any = config.model.architecture
-    if weights is None or not num_train or architecture.tokens == "words":
+    unknown = config.retrieval is not None or architecture.tokens == "words"
+    if weights is None or not num_train or unknown:
         return None
     history = min(MEAN_HISTORY, config.data.max_history)
     candidates = config.data.sampler.num_candidates  # type: ignore[attr-defined]

@@ -93,6 +93,8 @@ class Float:
 class Given:
     """A space that depends on the label drawn before at another path: `{label: space}`, else `otherwise`.
 
+    `NOTHING` as a case leaves the configuration as it is, where a field does not exist for some label.
+
     Each case is a parameter of its own to the sampler, so that ranges never mix.
     """
 
@@ -106,6 +108,13 @@ class Given:
         case = label if label in self.cases else "otherwise"
         return self.cases.get(label, self.otherwise).suggest(trial, f"{path}[{case}]", labels)
 
+    def case(self, label: str) -> Choice | Float:
+        """Return the space that applies under a label."""
+        return self.cases.get(label, self.otherwise)
+
+
+NOTHING = Variants({"–": {}})
+"""A space of one value that changes nothing."""
 
 Space = Choice | Float | Given
 
@@ -209,7 +218,7 @@ class Experiment:
         values: dict[str, Any] = {}
         for path, space in self.space.items():
             value: Any = space.suggest(trial, path, labels)
-            values.update(value if isinstance(space, Variants) else {path: value})
+            values.update(value if isinstance(value, Mapping) else {path: value})  # variants are overrides themselves
         return Point(replace_at(base, values), labels)
 
     def row(self, label: str, base: RunConfig) -> Point:

@@ -14,7 +14,6 @@ from tastelab.cluster.preflight import DRIVER_CPU, batch_per_worker, concurrency
 from tastelab.config import RunConfig
 from tastelab.cost import estimate, total_petaflops
 from tastelab.data.catalog import PUBLISHED, PublishedSize, here
-from tastelab.data.order import fitting_and_validation
 from tastelab.experiment import Experiment, Size
 from tastelab.modeling.encoders import encoder_facts, encoder_fingerprint, encoder_is_here, find_encoder
 from tastelab.results.store import RecordStore
@@ -24,6 +23,8 @@ from tastelab.stage import (
     based,
     chosen_seeds,
     encoder_paths,
+    num_fitted,
+    num_reported,
     num_trials,
     on_domains,
     reported_split,
@@ -88,19 +89,14 @@ def look_ahead(experiment: Experiment, options: Options) -> Outlook:
             experiment, options, size, base, words, encoder, facts.train - validation, validation, facts.dev, "dev", ()
         )
     experiment = on_domains(experiment, data)
-    fitting, validation_rows = fitting_and_validation(data, base.data)
-    split = reported_split(data)
-    reported = data.num_impressions("dev") if split == "dev" else len(validation_rows)
+    fitting, validation = num_fitted(data, base)
+    split, reported = reported_split(data), num_reported(data, base)
     store = RecordStore(options.cluster.reports)
     records = tuple(r for r in store.load(experiment.name) if _same(r, options.size, data.fingerprint))
     words = f"{data.name} ({data.fingerprint})"
-    validation = len(validation_rows)
-    fitted = {
-        point.labels[experiment.group]: len(fitting_and_validation(data, point.config.data)[0])
-        for point in experiment.grid(base)
-    }
+    fitted = {point.labels[experiment.group]: num_fitted(data, point.config)[0] for point in experiment.grid(base)}
     return Outlook(
-        experiment, options, size, base, words, encoder, len(fitting), validation, reported, split, records, fitted
+        experiment, options, size, base, words, encoder, fitting, validation, reported, split, records, fitted
     )
 
 
@@ -115,7 +111,7 @@ def _cells(outlook: Outlook) -> list[str]:
     searched = f"{outlook.trials} trials over {', '.join(experiment.space)}" if experiment.search else "no search"
     return [
         f"{experiment.name}, size {outlook.options.size}: {experiment.question.strip().splitlines()[0]}",
-        f"Data     {outlook.data}, reported on {outlook.split} ({outlook.num_reported:,} impressions), "
+        f"Data     {outlook.data}, reported on {outlook.split} ({outlook.num_reported:,} {_unit(base)}), "
         f"{base.evaluation.ties} ties, features {'+'.join(base.data.features)}",
         f"Encoder  {outlook.encoder}",
         f"Search   {searched}",
@@ -136,16 +132,25 @@ def _batch(outlook: Outlook) -> list[str]:
         micro = batch_per_worker(optim.global_batch, places.workers, places.accumulation)
         steps = -(-trained // optim.global_batch) * optim.epochs
         lines.append(
-            f"Batch    {label}{optim.global_batch} impressions = {places.workers} workers × {places.accumulation} "
-            f"micro-steps × {micro}; {trained:,} training impressions × {optim.epochs} epochs = {steps:,} steps"
+            f"Batch    {label}{optim.global_batch} {_unit(config)} = {places.workers} workers × {places.accumulation} "
+            f"micro-steps × {micro}; {trained:,} training {_unit(config)} × {optim.epochs} epochs = {steps:,} steps"
         )
+    return [*lines, _sizes(outlook)]
+
+
+def _sizes(outlook: Outlook) -> str:
     base = outlook.base
-    return [
-        *lines,
-        f"Sizes    history {base.data.max_history}, {base.data.sampler.num_candidates} candidates, "  # type: ignore[attr-defined]
-        f"texts of at most {base.data.max_tokens} tokens; {outlook.num_validation:,} validation impressions, "
-        f"{base.evaluation.validations} validations",
-    ]
+    if base.retrieval is None:
+        drawn = f"{base.data.sampler.num_candidates} candidates, "  # type: ignore[attr-defined]
+        words = f"history {base.data.max_history}, {drawn}texts of at most {base.data.max_tokens} tokens"
+    else:
+        words = f"history {base.data.max_history}, vectors of width {base.retrieval.items.width}"
+    looked = f"{outlook.num_validation:,} validation {_unit(base)}, {base.evaluation.validations} validations"
+    return f"Sizes    {words}; {looked}"
+
+
+def _unit(config: RunConfig) -> str:
+    return "impressions" if config.retrieval is None else "clicks"
 
 
 def _distinct_batches(outlook: Outlook) -> list[tuple[str, RunConfig, int]]:

@@ -17,6 +17,8 @@ from tastelab.results.provenance import anonymise
 from tastelab.stage import Stage
 from tastelab.training.job import Job
 
+RETRIEVER = "evaluation.retriever"
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -35,7 +37,10 @@ def missing_probes(stage: Stage, points: Sequence[Point]) -> list[Missing]:
         job = stage.template.at(point.config, stage.data.fingerprint)
         if stage.store.finished(job.run_id) is None:
             continue
-        probes = {label: _job(stage, job, values) for label, values in stage.experiment.probes.items()}
+        wanted = {
+            label: retrieved_by(stage, values, point, points) for label, values in stage.experiment.probes.items()
+        }
+        probes = {label: _job(stage, job, values) for label, values in wanted.items() if values is not None}
         probes = {label: probe for label, probe in probes.items() if (probe.run_id, label) not in done}
         if probes and not (job.folder / "impressions.npz").is_file():
             label = point.labels[stage.experiment.group]
@@ -43,6 +48,19 @@ def missing_probes(stage: Stage, points: Sequence[Point]) -> list[Missing]:
         elif probes:
             found.append(Missing(point, job, probes))
     return found
+
+
+def retrieved_by(
+    stage: Stage, values: Mapping[str, Any], point: Point, points: Sequence[Point]
+) -> Mapping[str, Any] | None:
+    """Put the run of the same seed for the row that retrieves in a probe; None where its model is not there."""
+    row = values.get(RETRIEVER)
+    if row is None:
+        return values
+    alike = [p for p in points if p.labels[stage.experiment.group] == row and p.config.seed == point.config.seed]
+    jobs = [stage.template.at(p.config, stage.data.fingerprint) for p in alike]
+    kept = [job for job in jobs if stage.store.finished(job.run_id) and (job.folder / "impressions.npz").is_file()]
+    return {**values, RETRIEVER: kept[0].run_id} if kept else None
 
 
 def run_probes(stage: Stage, missing: Sequence[Missing], trials: Callable[[], Trials]) -> None:
@@ -98,4 +116,9 @@ def _record(
     stage: Stage, of: Missing, label: str, status: str, result: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
     about = {"of": of.job.run_id, "probe": label, "probe_order": list(stage.experiment.probes).index(label)}
-    return stage.recorder.record("probe", status, of.probes[label], of.point, result, seconds, **about)
+    job = of.probes[label]
+    if (retriever := job.config.evaluation.retriever) is not None:  # seeds of a row share a configuration: name the row
+        about["retriever"] = retriever
+        named = replace_at(job.config, {RETRIEVER: stage.experiment.probes[label][RETRIEVER]})
+        job = dataclasses.replace(job, config=named)
+    return stage.recorder.record("probe", status, job, of.point, result, seconds, **about)

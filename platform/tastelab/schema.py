@@ -89,3 +89,54 @@ class Batch:
             if (value := getattr(self, f.name)) is not None
         }
         return dataclasses.replace(self, **moved)
+
+
+UNKNOWN_TIME = -(2**62)
+"""Time of a click that the data do not date."""
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """Windows of users' clicks of one step on one worker, every distinct item once.
+
+    Shape letters: B windows, S slots, U distinct items. Slots are left-aligned, the oldest click first. A click with
+    `target_mask_BS` is to be predicted from the clicks before it in its window; it has at least one.
+    """
+
+    item_ids_U: Tensor  # int64, row in items.parquet
+    clicks_BS: Tensor  # int64 into U; masked slots point at 0
+    click_mask_BS: Tensor  # bool
+    target_mask_BS: Tensor  # bool; all False in a window that pads the last batch
+    rows_B: Tensor  # int64, place of the window's last click among all clicks of the data; -1 pads
+    users_B: Tensor  # int64, row of the user; -1 pads
+    epoch: int
+    step: int  # of the epoch, from 0: what is drawn once for a global batch is drawn by it
+    times_BS: Tensor | None = None  # int64 seconds, UNKNOWN_TIME where unknown or masked; None: no click has a time
+    dwell_BS: Tensor | None = None  # float32 seconds, NaN where unknown or masked; None: the data have none
+
+    def to(self, device: torch.device | str) -> SequenceBatch:
+        """Move every tensor to `device`."""
+        tensors = (f.name for f in dataclasses.fields(self) if f.name not in ("epoch", "step"))
+        moved = {name: v.to(device, non_blocking=True) for name in tensors if (v := getattr(self, name)) is not None}
+        return dataclasses.replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What an item tower reads of every item: codes of its facts and, where it reads text, vectors or tokens.
+
+    Shape letters: N items, M tags, F width of the text vectors, T tokens. All tensors live on the CPU and are read by
+    item row.
+    """
+
+    num_items: int
+    known_N: Tensor  # bool: clicked in training, so its ID embedding was trained
+    category_N: Tensor  # int64 code, -1 absent
+    num_categories: int
+    source_N: Tensor  # int64 code, -1 absent
+    num_sources: int
+    tags_NM: Tensor  # int32 codes, -1 absent; M may be 0
+    num_tags: int
+    text_NF: Tensor | None = None  # float32 or float16, unit vectors of a frozen encoder
+    tokens_NT: Tensor | None = None  # int32, right-padded
+    lengths_N: Tensor | None = None  # int64, real tokens of each item

@@ -10,9 +10,11 @@ from typing import Any
 from tastelab.checks import check_configurations, check_on_encoders
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
+from tastelab.data.clicks import fitting_and_validation_clicks, reported_clicks
 from tastelab.data.domains import domains
 from tastelab.data.mix.card import warnings
 from tastelab.data.order import fitting_and_validation
+from tastelab.data.sequences import prepare_sequences
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import ItemTexts, build_store, store_path
 from tastelab.data.words import load_words, prepare_words
@@ -27,6 +29,7 @@ from tastelab.modeling.encoders import (
 from tastelab.results.record import Recorder
 from tastelab.results.store import RecordStore, check_writable
 from tastelab.training.job import Job, Reading, reading_key
+from tastelab.training.retrieve import check_sizes
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     check_configurations(experiment, base, cluster)
     configs = [base, *(point.config for point in experiment.grid(base))]
     for config in configs:
-        fitting_and_validation(data, config.data)
+        num_fitted(data, config)
     readings: dict[str, Reading] = {}
     probed = [replace_at(config, values) for config in configs for values in experiment.probes.values()]
     for config in (*configs, *probed):
@@ -128,6 +131,30 @@ def at_size(experiment: Experiment, options: Options) -> tuple[Size, Experiment]
 def reported_split(data: PreparedData) -> str:
     """Return dev, or validation where the data have no dev with labels."""
     return "dev" if "dev" in data.splits and data.has_labels("dev") else "validation"
+
+
+def num_fitted(data: PreparedData, config: RunConfig) -> tuple[int, int]:
+    """Count what a configuration is trained on and what its choices look at: impressions, or clicks of sequences.
+
+    Raises:
+        ValueError: the data have nothing to train on, or nothing to look at.
+    """
+    if config.retrieval is None:
+        fitting, validation = fitting_and_validation(data, config.data)
+        return len(fitting), len(validation)
+    sequences = prepare_sequences(data)
+    fitting, validation = fitting_and_validation_clicks(sequences, config.data, config.retrieval.days)
+    check_sizes(config.retrieval, data.num_items, len(fitting))
+    return len(fitting), len(validation)
+
+
+def num_reported(data: PreparedData, config: RunConfig) -> int:
+    """Count what the table reports on."""
+    if reported_split(data) != "dev":
+        return num_fitted(data, config)[1]
+    if config.retrieval is None:
+        return data.num_impressions("dev")
+    return len(reported_clicks(prepare_sequences(data), "dev"))
 
 
 def on_domains(experiment: Experiment, data: PreparedData) -> Experiment:

@@ -79,4 +79,6 @@ def probe_baselines(stage: Stage, ids: Mapping[str, str]) -> None:
 
 
 def _can_read(name: str, config: RunConfig) -> bool:
+    if config.evaluation.retriever is not None:  # they rank what was shown, and look nothing up
+        return False
     return name not in READ_TEXTS or (not config.data.missing and config.data.title_words is None)

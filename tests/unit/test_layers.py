@@ -22,7 +22,8 @@ ORDER = (
     {"config"},
     {"schema"},
     {"metrics", "losses", "data", "modeling"},
-    {"evaluation", "retrieval"},
+    {"evaluation"},
+    {"retrieval"},
     {"training"},
     {"experiment"},
     {"presets"},
@@ -34,7 +35,20 @@ ORDER = (
 """Each member imports only itself and what stands before it, not its neighbours in the same place."""
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 PART_OF = dict.fromkeys(
-    ("stage", "plan", "conduct", "progress", "checks", "compare", "cost", "probes", "untrained"), "launch"
+    (
+        "stage",
+        "plan",
+        "conduct",
+        "progress",
+        "checks",
+        "compare",
+        "cost",
+        "probes",
+        "untrained",
+        "untrained_retrieval",
+        "checks_retrieval",
+    ),
+    "launch",
 )
 """The command line of an experiment and the work behind it, one layer in several files."""
 ROOTLESS = {"", "__version__"}

@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 
 from tastelab.evaluation import collectives
+from tastelab.training import carry_out as work
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
-from tastelab.training.run import run
 
 
 def main(folder: Path, rank: int) -> None:
@@ -29,7 +29,7 @@ def main(folder: Path, rank: int) -> None:
 def carry_out(job: Job) -> dict[str, Any]:
     session = LocalSession(job)
     try:
-        result = run(job, session)
+        result = work.carry_out(job, session)
     except ArithmeticError as error:
         result = {"error": f"{type(error).__name__}: {error}"}
     return {"logged": session.logged, "reported": session.reported, "result": result}

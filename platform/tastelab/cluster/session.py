@@ -13,14 +13,12 @@ import ray.train.torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from tastelab.data.stream import Collate
 from tastelab.evaluation.collectives import gather_objects
-from tastelab.schema import Batch
+from tastelab.training.carry_out import carry_out
 from tastelab.training.job import Job
 from tastelab.training.loop import Scalars
-from tastelab.training.module import TrainingModule
-from tastelab.training.run import run
 from tastelab.training.sparse import ignore_tables
+from tastelab.training.trainable import Trainable
 
 PREFETCH_BATCHES = 4
 
@@ -36,18 +34,18 @@ class RaySession:
         self.share = job.share(self.context.get_world_size(), self.context.get_world_rank())
         self._writer: SummaryWriter | None = None
 
-    def wrap(self, module: TrainingModule) -> nn.Module:
+    def wrap(self, module: Trainable) -> nn.Module:
         """Move the module to the device and wrap it in DDP where there is more than one worker."""
         ignore_tables(module)
         wrapped: nn.Module = ray.train.torch.prepare_model(module)
         return wrapped
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Any]:
         """Iterate over this worker's micro-batches of an epoch, in order."""
         shard = ray.train.get_dataset_shard(shard_name(epoch))
         batches = shard.iter_torch_batches(
             batch_size=self.share.micro_batch,
-            collate_fn=Collate(self.job.store_path),
+            collate_fn=self.job.collate(epoch),
             prefetch_batches=PREFETCH_BATCHES,
         )
         return iter(batches)
@@ -100,7 +98,7 @@ def work(job: Job) -> dict[str, Any]:
     """Carry out a job on a Ray Train worker; what a user can mend comes back as `{"error": …}`, not as a retry."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        return run(job, RaySession(job))
+        return carry_out(job, RaySession(job))
     except (ArithmeticError, ValueError, OSError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
 

@@ -18,7 +18,9 @@ from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from tastelab.cluster.trial import METRIC, TIME, trial_config
+from tastelab.config import RunConfig, from_dict, objective
 from tastelab.experiment import Experiment, Point
+from tastelab.results.record import headline_value
 
 Write = Callable[[str, Point, dict[str, Any]], dict[str, Any]]
 """Write the record of a trial: (status, point, last result and trial facts) → the record."""
@@ -181,5 +183,5 @@ def best_points(study: optuna.Study, experiment: Experiment, base: Any) -> dict[
 
 
 def _value(record: dict[str, Any]) -> float | None:
-    value = record.get("metrics", {}).get("auc", {}).get("mean")
-    return None if value is None else float(value)
+    value = headline_value(record)
+    return None if value is None else objective(from_dict(RunConfig, record["config"]), value)

@@ -12,11 +12,12 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from tastelab.cluster.trainer import fit
-from tastelab.config import RunConfig, from_dict, to_dict
+from tastelab.config import RunConfig, from_dict, headline, objective, to_dict
 from tastelab.experiment import Point
 from tastelab.training.job import Job
 
-METRIC = "val/auc"
+METRIC = "objective"
+"""What a search maximises: the headline metric of a run, with its sign."""
 TIME = "validation"
 
 
@@ -52,7 +53,7 @@ def run_trial(config: dict[str, Any], template: Job, data_fingerprint: str, keep
     if result.get("stopped"):
         tune.report({METRIC: math.nan, TIME: 0, "wall_time": wall_time_s, "pruned": True})
         return
-    value = result["metrics"]["auc"]["mean"]
+    value = objective(job.config, result["metrics"][headline(job.config)]["mean"])
     last = job.config.evaluation.validations + 1
     tune.report({METRIC: value, TIME: last, "result": json.dumps(result), "wall_time": wall_time_s, "finished": True})
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tastelab.config.plain import LATER, Component, digest, from_dict, replace_at, to_dict, value_at
+from tastelab.config.retrieval import CandidateLoss, ItemTowerConfig, RetrievalConfig, SimulationConfig, UserTower
 
 __all__ = [
     "LATER",
@@ -17,21 +18,28 @@ __all__ = [
     "Adaptation",
     "Architecture",
     "Auxiliary",
+    "CandidateLoss",
     "ClusterConfig",
     "Component",
     "DataConfig",
     "EncoderConfig",
     "EvalConfig",
+    "ItemTowerConfig",
     "Loss",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimConfig",
     "Pooling",
+    "RetrievalConfig",
     "RunConfig",
     "Sampler",
     "Scorer",
+    "SimulationConfig",
+    "UserTower",
     "digest",
     "from_dict",
+    "headline",
+    "objective",
     "replace_at",
     "run_id",
     "to_dict",
@@ -135,6 +143,8 @@ class ObjectiveConfig:
     learnable_temperature: bool = False
     contrast_size: int | None = None
     """Impressions per group of a batch-coupled term; None is the global batch."""
+    ranking_weight: float = field(default=1.0, metadata=LATER)
+    """Weight of `loss` beside the auxiliaries; 0 trains by these alone."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,10 @@ class EvalConfig:
     """Whiten item vectors (ZCA, fitted on the training items) before they are pooled and scored."""
     domains: tuple[str, ...] | None = field(default=None, metadata=LATER)
     """Measure impressions of these domains alone (see `data.domains`); None takes all."""
+    retrieve: int | None = field(default=None, metadata=LATER)
+    """Measure as well what a ranker retrieves: this many items of the whole catalogue, then ranked; None does not."""
+    retriever: str | None = field(default=None, metadata=LATER)
+    """Of a probe: the row of the experiment whose model retrieves what the others rank."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +193,8 @@ class RunConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
+    retrieval: RetrievalConfig | None = field(default=None, metadata=LATER)
+    """Candidate generation; None: the run trains ranking."""
     seed: int = 0
 
 
@@ -211,3 +227,17 @@ def run_id(config: RunConfig, data_fingerprint: str, encoder_fingerprint: str) -
     """Identify a run: the same science on the same data with the same encoder has the same id."""
     content = {"config": to_dict(config), "data": data_fingerprint, "encoder": encoder_fingerprint}
     return digest(content | {"method": METHOD_VERSION})
+
+
+LOWER_IS_BETTER = ("kl",)
+"""Metrics of which less is better, as a prefix of their names."""
+
+
+def headline(config: RunConfig) -> str:
+    """Return the metric that choosing looks at and that a progress line shows."""
+    return "auc" if config.retrieval is None else config.retrieval.metric
+
+
+def objective(config: RunConfig, value: float) -> float:
+    """Turn a value of the headline metric into what a search maximises."""
+    return -value if headline(config).startswith(LOWER_IS_BETTER) else value

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from tastelab.data import join, mind
 from tastelab.data.corpora import HOLDS, find_raw, prepare_mind
@@ -78,8 +79,8 @@ def resolve(data: str, home: Path, *, progress: bool = True, options: Options | 
     path = Path(data).expanduser()
     if data in MIND:
         return _named_mind(data, home, progress, options)
-    if data in (sizes := _synthetic_sizes()):
-        return _synthetic(data, sizes[data], home, progress, options)
+    if data in (worlds := _worlds()):
+        return _world(data, *worlds[data], home, progress, options)
     if (path / "meta.json").is_file():
         return _as_prepared(path, options)
     if path.is_dir() or (path.is_file() and path.suffix == ".zip"):
@@ -103,7 +104,7 @@ def here(data: str, home: Path) -> PreparedData | None:
 
 def names() -> list[str]:
     """Return the names that `resolve` knows."""
-    return [*_synthetic_sizes(), *MIND]
+    return [*_worlds(), *MIND]
 
 
 def describe(data: PreparedData) -> str:
@@ -122,28 +123,32 @@ def describe(data: PreparedData) -> str:
     return "\n".join(lines)
 
 
-def _synthetic_sizes() -> dict[str, str]:
-    """Return name → size: 'synthetic' is the default size."""
-    from tastelab.data.synthetic import SIZES
+def _worlds() -> dict[str, tuple[ModuleType, str]]:
+    """Return name → generator and size: 'synthetic' and 'exposure' are of the default size."""
+    from tastelab.data import exposure_log, synthetic
 
-    return {"synthetic" if size == "default" else f"synthetic-{size}": size for size in SIZES}
+    worlds = {"synthetic": synthetic, "exposure": exposure_log}
+    return {
+        name if size == "default" else f"{name}-{size}": (world, size)
+        for name, world in worlds.items()
+        for size in world.SIZES
+    }
 
 
-def _synthetic(name: str, size: str, home: Path, progress: bool, options: Options) -> PreparedData:
+def _world(name: str, world: ModuleType, size: str, home: Path, progress: bool, options: Options) -> PreparedData:
     """Write a synthetic world once per specification of it."""
-    from tastelab.data import synthetic
-
-    version = f"{synthetic.SIZES[size]!r} {getattr(synthetic, 'VERSION', 1)}"
+    version = f"{world.SIZES[size]!r} {getattr(world, 'VERSION', 1)}"
     target = home / "datasets" / f"{name}-{_digest(version)}"
     if found := _cached(target, options):
         return found
-    with bar_of(None, f"writing {name}", progress, unit=" impressions") as bar:
+    with bar_of(None, f"writing {name}", progress, unit="") as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        return synthetic.prepare(target, size, progress=advance)
+        prepared: PreparedData = world.prepare(target, size, progress=advance)
+        return prepared
 
 
 def _named_mind(name: str, home: Path, progress: bool, options: Options) -> PreparedData:

@@ -135,7 +135,7 @@ def fitting_and_validation(data: PreparedData, config: DataConfig) -> tuple[Ints
     by_time = rows[np.argsort(times[rows], kind="stable")]
     late = np.arange(total) >= total - num_validation
     if data.meta.get("source") == "join":  # parts of different years: each is cut at its own end
-        late = _late_in_its_domain(impression_domains(data, "train")[by_time], config.validation_share)
+        late = late_in_its_domain(impression_domains(data, "train")[by_time], config.validation_share)
     if not 0 < (num_validation := int(late.sum())) < total:
         of = "" if config.domains is None else f" of {', '.join(config.domains)}"
         raise ValueError(
@@ -148,7 +148,7 @@ def fitting_and_validation(data: PreparedData, config: DataConfig) -> tuple[Ints
     return np.sort(fitting), np.sort(validation)
 
 
-def _late_in_its_domain(codes_N: Ints, share: float) -> npt.NDArray[np.bool_]:
+def late_in_its_domain(codes_N: Ints, share: float) -> npt.NDArray[np.bool_]:
     """Tell which rows, in the order of time, are among the last of their domain."""
     order_N = np.argsort(codes_N, kind="stable")
     _, first, counts = np.unique(codes_N[order_N], return_index=True, return_counts=True)

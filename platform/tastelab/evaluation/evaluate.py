@@ -60,6 +60,12 @@ class Evaluation:
         """Return `{"metrics": {name: {"mean", "low", "high", "n"}}, "counts": {…}}`."""
         return {"metrics": self.metrics, "counts": self.counts}
 
+    def joined(self, other: Evaluation) -> Evaluation:
+        """Add what else was measured on the same rows."""
+        assert np.array_equal(self.rows, other.rows)
+        metrics, counts = self.metrics | other.metrics, self.counts | other.counts
+        return Evaluation(self.rows, self.values | other.values, counts, metrics)
+
 
 def evaluate(
     ranker: Ranker,
@@ -188,7 +194,7 @@ class _Scorer:
         history, history_offsets = flat(table["history"])
         labels = None if table["labels"].null_count else flat(table["labels"])[0]
         history_BH, history_mask_BH = padded(history, history_offsets, self.max_history)
-        feedback_BH = _signs(table["feedback"], history_mask_BH, self.max_history)
+        feedback_BH = signs(table["feedback"], history_mask_BH, self.max_history)
         sizes = np.diff(offsets)
         scores = np.zeros(len(candidates), np.float64)
         by_size = np.argsort(sizes, kind="stable")  # impressions of like size share a chunk, so padding costs little
@@ -207,7 +213,7 @@ class _Scorer:
         return scores, sizes, labels, np.diff(history_offsets)
 
 
-def _signs(feedback: pa.ChunkedArray, history_mask_BH: Bools, max_history: int) -> Ints | None:
+def signs(feedback: pa.ChunkedArray, history_mask_BH: Bools, max_history: int) -> Ints | None:
     """Return the signs of the history slots, 0 where masked; an impression without feedback likes all it clicked."""
     if feedback.null_count == len(feedback):
         return None

@@ -1,6 +1,7 @@
 """What a ranking loss and an auxiliary loss offer to the training loop.
 
-Shape letters: B impressions, C candidate slots, H history slots, G groups of impressions, U distinct items, D width.
+Shape letters: B impressions, C candidate slots, H history slots, G groups of impressions, U distinct items, P clicks
+of a group, D width.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class AuxiliaryLoss(Auxiliary):
 
     coupled: ClassVar[bool] = False
     """True: the term couples impressions and is computed over groups, `group_loss`; False: per impression."""
+    of_users: ClassVar[bool] = False
+    """True: a coupled term of users and what they clicked, `user_loss`."""
     weight: float
 
     def group_loss(self, vectors_GUD: Tensor, mask_GU: Tensor) -> Tensor:
@@ -41,4 +44,15 @@ class AuxiliaryLoss(Auxiliary):
         self, history_BHD: Tensor, history_mask_BH: Tensor, candidates_BCD: Tensor, candidate_mask_BC: Tensor
     ) -> Tensor:
         """Return loss_B of each impression, unweighted (an uncoupled term)."""
+        raise NotImplementedError
+
+    def user_loss(self, users_GBD: Tensor, clicks_GPD: Tensor, user_of_GP: Tensor, mask_GP: Tensor) -> Tensor:
+        """Return loss_GB of each impression, unweighted (a coupled term of users), 0 where there is no user or click.
+
+        Args:
+            users_GBD: unit vector of each impression's user, zero where the history is empty.
+            clicks_GPD: unit vectors of the items that the group's impressions clicked, one for each click.
+            user_of_GP: which of the B impressions clicked.
+            mask_GP: True for a real click.
+        """
         raise NotImplementedError

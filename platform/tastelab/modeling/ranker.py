@@ -14,6 +14,7 @@ from torch.nn.functional import embedding, softplus
 
 from tastelab.config import Architecture, ModelConfig
 from tastelab.modeling.items import Items, Slots
+from tastelab.modeling.pooling import mean_users
 from tastelab.modeling.text_encoder import TOKEN_BUDGET
 from tastelab.schema import Batch
 
@@ -32,6 +33,9 @@ class RankerOutput:
     item_vectors_UD: Tensor | None = None
     history_BHD: Tensor | None = None
     candidates_BCD: Tensor | None = None
+    users_BD: Tensor | None = None
+    """The mean of what each user liked, a unit vector: what an index of items is asked with, whatever the pooling; zero
+    for an empty history."""
 
 
 class Ranker(nn.Module):
@@ -99,8 +103,13 @@ class Ranker(nn.Module):
         vectors_UD = self.unit_vectors(items)
         if vectors_UD is None:
             return RankerOutput(scores_BC)
-        history_BHD = embedding(slots.history_index_BH, vectors_UD) if self.item_vectors == "all" else None
-        return RankerOutput(scores_BC, vectors_UD, history_BHD, embedding(slots.candidate_index_BC, vectors_UD))
+        candidates_BCD = embedding(slots.candidate_index_BC, vectors_UD)
+        if self.item_vectors != "all":
+            return RankerOutput(scores_BC, vectors_UD, None, candidates_BCD)
+        history_BHD = embedding(slots.history_index_BH, vectors_UD)
+        with torch.autocast(vectors_UD.device.type, enabled=False):
+            users_BD = mean_users(history_BHD, slots.liked().history_mask_BH)
+        return RankerOutput(scores_BC, vectors_UD, history_BHD, candidates_BCD, users_BD)
 
     def unit_vectors(self, items: Items) -> Tensor | None:
         """Return the items' unit vectors, float32 (U, D), for auxiliary losses and representation health."""

@@ -38,7 +38,7 @@ class SASRec(ItemPooling):
 
     def check(self, width: int, max_history: int) -> None:
         """Raise `ValueError` where the heads do not divide the width, or a history may outgrow the positions."""
-        _check_heads(width, self.num_heads)
+        check_heads(width, self.num_heads)
         _check_positions(max_history, self.max_positions)
 
     def build(self, width: int) -> nn.Module:
@@ -76,10 +76,10 @@ class SASRecStack(nn.Module):
     ) -> None:
         """Stack the layers; raises `ValueError` where the heads do not divide the width."""
         super().__init__()
-        _check_heads(width, num_heads)
+        check_heads(width, num_heads)
         self.positions_PD = nn.Parameter(torch.zeros(max_positions, width))
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(_Layer(width, num_heads, dropout) for _ in range(num_layers))
+        self.layers = nn.ModuleList(Layer(width, num_heads, dropout) for _ in range(num_layers))
 
     def forward(self, history_BHD: Tensor, mask_BH: Tensor) -> Tensor:
         """Return users_BD, unit vectors; without meaning, but finite, where a row has no real slot.
@@ -116,10 +116,11 @@ class SASRecStack(nn.Module):
         return age_BH.clamp(max=max_positions - 1)
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """`x + attention(LN(x))`, then `x + W₂ relu(W₁ LN(x))`, as wide inside as outside."""
 
     def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+        """Start as the identity."""
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(width)
@@ -169,7 +170,8 @@ def visible_slots(mask_BH: Tensor) -> Tensor:
     return (causal_HH & mask_BH.unsqueeze(1)) | itself_HH
 
 
-def _check_heads(width: int, num_heads: int) -> None:
+def check_heads(width: int, num_heads: int) -> None:
+    """Raise `ValueError` where the heads do not divide the width."""
     if width % num_heads:
         raise ValueError(f"{num_heads} heads do not divide the width {width}: choose a divisor of it as num_heads.")
 

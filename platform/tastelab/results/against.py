@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tastelab.results import drawing, marks
-from tastelab.results.plots import ESTIMATES, Plot, axis_label, facts, reference_levels, run_value
+from tastelab.results.plots import Plot, axis_label, estimates, facts, reference_levels, run_value
 from tastelab.results.rows import Row
 from tastelab.results.store import lookup
 
@@ -57,7 +57,7 @@ class Against(Plot):
         else:
             marks.say(axes, "no finished run yet")
         runs = [run for row in points for run in row.runs]
-        drawing.entitle(figure, self.title, facts(runs, size, ESTIMATES if points else "", self._pending(rows)))
+        drawing.entitle(figure, self.title, facts(runs, size, estimates(runs) if points else "", self._pending(rows)))
         return figure
 
     def _place(self, row: Row) -> float | None:

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from tastelab.config import METHOD_VERSION
 from tastelab.results.comparisons import SIGNIFICANT
+from tastelab.results.measures import is_retrieval, measure, metric_label, unit_of
+from tastelab.results.relative import relative_notes
 from tastelab.results.rows import Row
 from tastelab.results.store import Record, distinct, lookup
+from tastelab.retrieval.measure import DIVERSITY_SEED, LIST
 
 SMOKE = "A smoke run shows that everything works; its values say nothing about quality."
+OF_A_SAMPLE = ("diversity", "coverage", "gini", "popularity", "popularity_index")
 MAX_ERROR = 160  # characters of an error that a note repeats
 
 
@@ -37,15 +41,21 @@ def warnings(runs: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(map(str, found)))
 
 
-def notes(rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str = "") -> list[str]:
-    """Return the sentences below a table: the experiment's own, how to read it, pending, failed, stale, left out."""
-    found = [*warnings(run for row in rows for run in row.runs), *([note] if note else [])]
-    if any(row.runs for row in rows):
+def notes(
+    rows: Sequence[Row], left_out: Sequence[Record], size: str, note: str = "", metrics: Sequence[str] = ()
+) -> list[str]:
+    """Return the sentences below a table: the experiment's own, how to read it, pending, failed, stale, left out.
+
+    `metrics` are those that the table shows: what some of them are relative to, or counted over, is said.
+    """
+    runs = [run for row in rows for run in row.runs]
+    found = [*warnings(runs), *([note] if note else [])]
+    if runs:
         found.append(
-            "Values are means over seeds. The interval is over impressions (95 % bootstrap; the mean of the seeds' "
-            "bounds), ± is the standard deviation over seeds. Bold: the best trained row."
+            f"Values are means over seeds. The interval is over {unit_of(runs)} (95 % bootstrap; the mean of the "
+            "seeds' bounds), ± is the standard deviation over seeds. Bold: the best trained row."
         )
-    found += comparison_notes(rows)
+    found += [*comparison_notes(rows), *relative_notes(rows, metrics), *_sample(runs, metrics)]
     if any(row.mean("latency_ms.warm_1") is not None for row in rows):
         found.append(
             "Latency is in milliseconds per impression, measured in the run on the machine named above; what can be "
@@ -80,9 +90,10 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
         ends[end].append(row.label)
     found = "; ".join(f"{end}: {', '.join(labels)}" for end, labels in ends.items() if labels)
     names = " / ".join(dict.fromkeys(str(test.get("test") or "paired") for _, test, _ in tested))
+    known = measure(tested[0][1].get("metric") or "auc")
     return [
-        f"AUC against {rows[0].label} ({names} test over impressions; {_counted(len(tested), 'test')}, p corrected by "
-        f"Holm, level {SIGNIFICANT:g}): {found}. The test does not cover the spread over seeds."
+        f"{known.label} against {rows[0].label} ({names} test over {known.over}; {_counted(len(tested), 'test')}, p "
+        f"corrected by Holm, level {SIGNIFICANT:g}): {found}. The test does not cover the spread over seeds."
     ]
 
 
@@ -98,7 +109,31 @@ def _unlike_workers(rows: Sequence[Row]) -> list[str]:
         f"{numbers} {'worker' if numbers == '1' else 'workers'}: {', '.join(labels)}"
         for numbers, labels in by_number.items()
     )
-    return [f"Time, impressions/s and memory are not comparable between runs of different numbers of workers: {found}."]
+    rate = "examples/s" if unit_of([run for row in rows for run in row.runs]) == "users" else "impressions/s"
+    return [f"Time, {rate} and memory are not comparable between runs of different numbers of workers: {found}."]
+
+
+def _sample(runs: Sequence[Record], metrics: Sequence[str]) -> list[str]:
+    """Say what the measures of what is retrieved are counted over: the same users and the same k for every system."""
+    shown = [metric_label(metric) for metric in metrics if metric in OF_A_SAMPLE]
+    users = distinct(runs, "counts.n_diversity_users")
+    if not shown or not users:
+        return []
+    sides = dict.fromkeys(
+        max((k for k in lookup(run, "config.retrieval.ks") or () if k <= LIST), default=LIST) for run in runs
+    )
+    lists = f"the first {' / '.join(map(str, sides))} items"
+    found = []
+    if "diversity" in metrics:
+        drawn = f"drawn with seed {DIVERSITY_SEED}, the same for every system"
+        found.append(
+            f"Diversity: distinct items among {lists} for the last click of each of "
+            f"{' / '.join(f'{n:,}' for n in users)} users ({drawn})."
+        )
+    if others := [label for label in shown if label != "diversity"]:
+        words = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
+        found.append(f"{words[:1].upper()}{words[1:]}: over {lists} for every click.")
+    return found
 
 
 def run_list(rows: Sequence[Row]) -> str:
@@ -130,15 +165,26 @@ def _named(runs: Sequence[Record], what: str) -> list[str]:
 
 
 def _counts(runs: Sequence[Record]) -> list[str]:
-    """Say what became of the impressions; scored ones may differ where a row's system cannot score all."""
+    """Say what became of the impressions, or clicks; scored ones may differ where a row's system cannot score all."""
     words = {
-        "n_total": "impressions",
-        "n_scored": "scored",
-        "n_single_class": "of one class only",
-        "n_empty_history": "with an empty history",
+        "n_total": "clicks" if runs and all(map(is_retrieval, runs)) else "impressions",
+        **{"n_scored": "scored", "n_single_class": "of one class only", "n_empty_history": "with an empty history"},
+        **{"n_users": "users", "n_cold_targets": "on items that training never saw clicked"},
+        "n_items": "items in the catalogue",
     }
     found = {word: distinct(runs, f"counts.{key}") for key, word in words.items()}
+    if not found["items in the catalogue"]:
+        found["items in the catalogue"] = list(dict.fromkeys(map(_catalogue_size, _with_degrees(runs))))
     return [" / ".join(f"{value:,}" for value in values) + f" {word}" for word, values in found.items() if values]
+
+
+def _with_degrees(runs: Iterable[Record]) -> list[Record]:
+    return [run for run in runs if lookup(run, "degrees.items")]
+
+
+def _catalogue_size(run: Record) -> int:
+    """Every item of the catalogue is in one bin of the degree histogram."""
+    return sum(lookup(run, "degrees.items"))
 
 
 def _best(runs: Sequence[Record]) -> list[str]:

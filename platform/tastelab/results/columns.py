@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastelab.results.formats import ABSENT, count, difference, duration, metric_label, milliseconds, p_value
+from tastelab.results.measures import Measure, as_number, measure
 from tastelab.results.rows import Estimate, Row
 from tastelab.results.store import distinct, lookup
 
@@ -15,12 +16,22 @@ __all__ = ["ABSENT", "COLUMNS", "Column", "aligned", "cells", "column", "duratio
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header, its cell, which side the cell is set to, and whether its highest value is marked."""
+    """A column: its header, its cell, which side the cell is set to, and which value is marked as the best, if any.
+
+    `better` is 1 where the highest is the best, -1 where the lowest is. In a header `{metric}` and `{unit}` stand for
+    the metric that tests are about and the unit of its differences, `{examples}` for what a run trains on.
+    """
 
     header: str
     cell: Callable[[Row], str]
     right: bool = True
-    marked: bool = False
+    better: int = 0
+
+    def headed(self, metric: str, tested: str) -> str:
+        """Write the header in a table whose first metric is `metric`, and whose tests are about `tested`."""
+        examples = "impressions" if measure(metric).over == "impressions" else "examples"
+        known = measure(tested)
+        return self.header.format(metric=known.label, unit=known.difference_unit, examples=examples)
 
 
 def column(key: str) -> Column:
@@ -36,12 +47,13 @@ def column(key: str) -> Column:
         raise ValueError(
             f"Unknown column '{key}': a metric takes :interval, :sd or :n; others are {', '.join(COLUMNS)}."
         )
+    known = measure(metric)
 
     def shown(row: Row) -> str:
         found = row.estimate(metric)
-        return ABSENT if found is None else cell(found)
+        return ABSENT if found is None else cell(found, known)
 
-    return Column(header.format(metric_label(metric)), shown, marked=not part)
+    return Column(header.format(known), shown, better=0 if part else known.better)
 
 
 def row_label(row: Row) -> str:
@@ -49,21 +61,30 @@ def row_label(row: Row) -> str:
     return row.label + (" (stale)" if row.status == "stale" else "")
 
 
-def cells(rows: Sequence[Row], heading: str, keys: Sequence[str], mark_best: bool = False) -> list[list[str]]:
-    """Return the header and one line of cells per row; the best of two or more trained rows is set in bold."""
+def cells(
+    rows: Sequence[Row], heading: str, keys: Sequence[str], mark_best: bool = False, metric: str = "auc"
+) -> list[list[str]]:
+    """Return the header and one line of cells per row; the best of two or more trained rows is set in bold.
+
+    `metric` is the table's first: it tells which words headers take, and what tests are about where there are none.
+    """
+    tested = next((row.comparison["comparison"]["metric"] for row in rows if row.comparison), metric)
     columns = [column(key) for key in keys]
     lines = [[row_label(row), *(each.cell(row) for each in columns)] for row in rows]
     for position, each in enumerate(columns, start=1):
-        if mark_best and each.marked:
-            for i in best_rows(rows, [line[position] for line in lines]):
+        if mark_best and each.better:
+            for i in best_rows(rows, [line[position] for line in lines], each.better):
                 lines[i][position] = f"**{lines[i][position]}**"
-    return [[heading, *(each.header for each in columns)], *lines]
+    return [[heading, *(each.headed(metric, tested) for each in columns)], *lines]
 
 
-def best_rows(rows: Sequence[Row], printed: Sequence[str]) -> list[int]:
-    """Return which rows have the highest value of a column: of two or more finished, trained ones; ties as printed."""
-    rivals = [i for i, row in enumerate(rows) if not row.baseline and row.status == "finished"]
-    values = {i: float(printed[i]) for i in rivals if printed[i] != ABSENT}
+def best_rows(rows: Sequence[Row], printed: Sequence[str], better: int = 1) -> list[int]:
+    """Return which rows are the best of a column: of two or more finished, trained ones; ties as printed.
+
+    The highest value is the best where `better` is 1, the lowest where it is -1; where it is 0 there is no best.
+    """
+    rivals = [i for i, row in enumerate(rows) if better and not row.baseline and row.status == "finished"]
+    values = {i: better * as_number(printed[i]) for i in rivals if printed[i] != ABSENT}
     return [i for i in values if len(values) > 1 and values[i] == max(values.values())]
 
 
@@ -87,12 +108,12 @@ def _set(cell: str, width: int, right: bool) -> str:
     return cell.rjust(width) if right else cell.ljust(width)
 
 
-def _interval(found: Estimate) -> str:
-    return ABSENT if found.low is None or found.high is None else f"{found.low:.4f} – {found.high:.4f}"
+def _interval(found: Estimate, known: Measure) -> str:
+    return ABSENT if found.low is None or found.high is None else known.span(found.low, found.high)
 
 
-def _spread(found: Estimate) -> str:
-    return ABSENT if found.sd is None else f"±\u00a0{found.sd:.4f}"
+def _spread(found: Estimate, known: Measure) -> str:
+    return ABSENT if found.sd is None else f"±\u00a0{known.number(found.sd).lstrip('+')}"
 
 
 def _test(row: Row) -> Any:
@@ -137,21 +158,21 @@ def _form(form: str) -> Callable[[float | None], str]:
     return lambda value: ABSENT if value is None else form.format(value)
 
 
-PARTS: dict[str, tuple[str, Callable[[Estimate], str]]] = {
-    "": ("{}", lambda found: f"{found.mean:.4f}"),
+PARTS: dict[str, tuple[str, Callable[[Estimate, Measure], str]]] = {
+    "": ("{0.label}", lambda found, known: known.number(found.mean)),
     "interval": ("95 % interval", _interval),
     "sd": ("± seeds", _spread),
-    "n": ("impressions", lambda found: count(found.n)),
+    "n": ("{0.over}", lambda found, known: count(found.n)),
 }
 
 COLUMNS = {
-    "vs_first": Column("Δ AUC to first row", lambda row: difference(_test(row))),
+    "vs_first": Column("Δ {metric} to first row{unit}", lambda row: difference(_test(row))),
     "vs_first:p": Column("p", lambda row: p_value((_test(row) or {}).get("p"))),
     "vs_first:holm": Column("p (Holm)", lambda row: p_value(row.p_holm)),
     "seeds": Column("seeds", lambda row: f"{len(row.runs)}" if row.runs else ABSENT),
     "trials": Column("trials searched", _trials),
     "trained": Column("parameters trained", _trained),
-    "train_impressions": Column("training impressions", _impressions_seen),
+    "train_impressions": Column("training {examples}", _impressions_seen),
     "features": Column("features", _common("features"), right=False),
     "dialect": Column("ties", _common("dialect"), right=False),
     "encoder": Column("encoder", _common("encoder.name"), right=False),
@@ -160,7 +181,7 @@ COLUMNS = {
     "epochs": Column("epochs", _common("config.optim.epochs")),
     "global_batch": Column("batch", _common("config.optim.global_batch")),
     "wall_time": Column("time per run", _number("wall_time_s", duration)),
-    "throughput": Column("impressions/s", _number("throughput.impressions_per_s", _form("{:,.1f}"))),
+    "throughput": Column("{examples}/s", _number("throughput.impressions_per_s", _form("{:,.1f}"))),
     "latency_1": Column("latency (ms), batch 1", _number("latency_ms.warm_1", milliseconds)),
     "latency_64": Column("latency (ms), batch 64", _number("latency_ms.warm_64", milliseconds)),
     "latency_cold_1": Column("cold (ms), batch 1", _number("latency_ms.cold_1", milliseconds)),

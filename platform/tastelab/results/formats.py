@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tastelab.results.measures import measure, metric_label
+
+__all__ = ["ABSENT", "count", "difference", "duration", "metric_label", "milliseconds", "p_value"]
+
 ABSENT = "–"
-METRIC_LABELS = {"auc": "AUC", "mrr": "MRR", "ndcg": "nDCG", "hr": "HR"}
-
-
-def metric_label(metric: str) -> str:
-    """Write a metric's key as the field does: `ndcg@5` → `nDCG@5`."""
-    name, at, k = metric.partition("@")
-    return METRIC_LABELS.get(name, name) + at + k
 
 
 def duration(seconds: float | None) -> str:
@@ -40,9 +37,9 @@ def difference(test: Mapping[str, Any] | None) -> str:
     """Write the difference that a test found, with its unbroken interval, if any: `+0.0123 (+0.0011 – +0.0235)`."""
     if test is None:
         return ABSENT
-    low, high = test.get("low"), test.get("high")
-    interval = "" if low is None or high is None else f" ({_signed(low)}\u00a0–\u00a0{_signed(high)})"
-    return _signed(test["difference"]) + interval
+    known, low, high = measure(test.get("metric") or "auc"), test.get("low"), test.get("high")
+    interval = "" if low is None or high is None else f" ({known.signed(low)}\u00a0–\u00a0{known.signed(high)})"
+    return known.signed(test["difference"]) + interval
 
 
 def p_value(p: float | None) -> str:
@@ -50,9 +47,3 @@ def p_value(p: float | None) -> str:
     if p is None:
         return ABSENT
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _signed(number: float) -> str:
-    """Four decimals with a sign, none before a zero; a minus as wide as a plus."""
-    text = f"{number:+.4f}"
-    return "0.0000" if float(text) == 0 else text.replace("-", "−")

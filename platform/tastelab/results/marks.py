@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from tastelab.results.drawing import INK, MUTED, SMALL
+from tastelab.results.measures import measure
 from tastelab.results.rows import Estimate
 
 DASHES = (0, (4, 3))
@@ -66,18 +67,22 @@ def draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
     name_at_right(axes, [(level, f"{name} {level:.3f}", MUTED) for name, level in levels.items()])
 
 
-def name_at_right(axes: Axes, names: Sequence[tuple[float, str, str]], height: float = 3.4) -> None:
+def name_at_right(
+    axes: Axes, names: Sequence[tuple[float, str, str]], height: float = 3.4, size: float = SMALL
+) -> None:
     """Write names outside the right edge at their heights, moved apart where they would touch.
 
     Args:
-        axes: The panel, its y limits final.
+        axes: The panel, its y scale and limits final.
         names: Height in data units, text and colour of each.
         height: Of the panel, roughly, in inches.
+        size: Of the letters, in points.
     """
-    low, high = axes.get_ylim()
-    gap = (high - low) * 1.35 * SMALL / (72 * height)
-    places = spread([level for level, _, _ in names], gap, low, high)
-    for (level, text, colour), place in zip(names, places, strict=True):
+    scale = axes.yaxis.get_transform()
+    low, high = scale.transform(axes.get_ylim())
+    gap = (high - low) * 1.35 * size / (72 * height)
+    places = spread([float(scale.transform(level)) for level, _, _ in names], gap, low, high)
+    for (level, text, colour), place in zip(names, scale.inverted().transform(places), strict=True):
         thread = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
         axes.annotate(
             text,
@@ -86,7 +91,7 @@ def name_at_right(axes: Axes, names: Sequence[tuple[float, str, str]], height: f
             xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"),
             va="center",
-            fontsize=SMALL,
+            fontsize=size,
             color=colour,
             arrowprops=thread,
         )
@@ -122,6 +127,15 @@ def log_axis(axes: Axes, decades: float, which: str = "x") -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.2 else (1, 3) if decades < 2.7 else (1,)))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_locator(NullLocator())
+
+
+def number_axis(axes: Axes, metric: str, which: str = "y") -> None:
+    """Write the ticks of an axis as its metric is printed, where that is not a plain number: shares in per cent."""
+    known = measure(metric)
+    if known.scale != 1:
+        getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value * known.scale:g}{known.unit}")
+    elif known.spec == ",.0f":
+        getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
 def say(axes: Axes, sentence: str) -> None:

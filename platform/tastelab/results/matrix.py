@@ -1,7 +1,8 @@
-"""A table in the column layout of [A]: the metrics on each data set, and beside them what [A] published.
+"""A table in the column layout of [A]: the metrics on each data set, and beside them what [A] or [B] published.
 
-Measured and published figures never share a column. A panel is one data set; its published columns hold what [A] has
-on the data set nearest to it, in italics, under a line that names its table and data set, since near is not the same.
+Measured and published figures never share a column. A panel is one data set; its published columns hold what the
+source has on the data set nearest to it, in italics, under a line that names its table and data set, since near is not
+the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from tastelab.results.captions import SMOKE, warnings
 from tastelab.results.columns import aligned, best_rows, row_label
 from tastelab.results.formats import ABSENT, metric_label
-from tastelab.results.published import DATASETS, Published, published
+from tastelab.results.measures import is_retrieval, measure
+from tastelab.results.published import DATASETS, SOURCES, Published, published
 from tastelab.results.rows import Row
 from tastelab.results.sections import Section, sections
 from tastelab.results.store import Record, distinct
@@ -61,6 +63,11 @@ class Panel:
         return f"{row.source}, {DATASETS[row.nearest(self.dataset) or '']}"
 
     @property
+    def works(self) -> list[str]:
+        """Which works the published rows are from, such as `[A]`."""
+        return list(dict.fromkeys(row.work for row in _published_in(self)))
+
+    @property
     def origins(self) -> str:
         """Where the published columns are from: most of them, and in brackets those of other tables or data sets."""
         ours = [(self.origin(theirs), row.label) for row, theirs in zip(self.rows, self.beside, strict=True) if theirs]
@@ -74,7 +81,7 @@ class Panel:
         """Return header and lines as Markdown: ours, then published in italics, blank where nothing can be."""
         theirs = self.published_metrics
         header = [heading, *map(metric_label, self.metrics), *(f"published {metric_label(m)}" for m in theirs)]
-        columns = [_ours(self.rows, metric) for metric in self.metrics]
+        columns = [_ours(self.rows, metric, spread=metric == self.metrics[0]) for metric in self.metrics]
         lines = [[row_label(row), *(cells[i] for cells in columns)] for i, row in enumerate(self.rows)]
         lines += [[f"*{row.label}*", *("" for _ in self.metrics)] for row in self.references]
         shown = (*self.beside, *self.references)
@@ -85,7 +92,7 @@ class Panel:
         if row is None:
             return ["" for _ in metrics]
         values, lacking = self.values(row), ABSENT if row.nearest(self.dataset) in row.pending else ""
-        return [f"*{values[metric]:.4f}*" if metric in values else lacking for metric in metrics]
+        return [f"*{measure(m).printed(values[m])}*" if m in values else lacking for m in metrics]
 
 
 def panels(table: Table, records: Sequence[Record]) -> dict[str, list[Panel]]:
@@ -114,19 +121,21 @@ def markdown(table: Table, shown: Sequence[Panel]) -> list[str]:
 def legend(shown: Sequence[Panel]) -> list[str]:
     """Say how to read the panels, a sentence or two per point."""
     notes = [
-        "Measured here: means over seeds, the AUC ± its standard deviation over seeds. Bold: the best trained row of "
-        "the column. –: no value yet. Intervals, tests and cost stand below."
+        f"Measured here: means over seeds, the {_headlines(shown)} ± its standard deviation over seeds. Bold: the best "
+        "trained row of the column. –: no value yet. Intervals, tests and cost stand below."
     ]
     if any(panel.size == "smoke" for panel in shown):
         notes.append(SMOKE)
-    if any(panel.published_metrics for panel in shown):
-        notes.append(
-            "*Italic: published in [A], not measured here*, with its own encoder (gte-modernbert-base unless the row "
-            "names one), hardware and data. Where these differ from ours, compare the order of rows, not their values. "
-            "[A]: Writeup on universal recommenders involving Microsoft News Dataset and others."
-        )
+    works = {row.work for panel in shown if panel.published_metrics for row in _published_in(panel)}
+    notes += [
+        f"*Italic: published in {work}, not measured here*, {words}" for work, words in SOURCES.items() if work in works
+    ]
     remarks = {f"{row.label}: {row.note}." for panel in shown for row in _published_in(panel) if row.note}
     return notes + sorted(remarks)
+
+
+def _headlines(shown: Sequence[Panel]) -> str:
+    return " or ".join(dict.fromkeys(metric_label(panel.metrics[0]) for panel in shown if panel.metrics)) or "AUC"
 
 
 def _published_in(panel: Panel) -> list[Published]:
@@ -171,18 +180,22 @@ def _facts(panel: Panel) -> str:
         return "Nothing was run on it yet."
     trained = [run for row in panel.rows if not row.baseline for run in row.runs]
     facts = [f"`{panel.dataset}`", *(f"{split} split" for split in distinct(runs, "split"))]
-    facts += [" / ".join(f"{n:,}" for n in ns) + " impressions" for ns in [distinct(runs, "counts.n_total")] if ns]
+    counted = "clicks" if all(map(is_retrieval, runs)) else "impressions"
+    facts += [" / ".join(f"{n:,}" for n in ns) + f" {counted}" for ns in [distinct(runs, "counts.n_total")] if ns]
     facts += [f"encoder {name}" for name in distinct(trained, "encoder.name")]
     seeds = sorted({len(row.runs) for row in panel.rows if row.runs and not row.baseline})
     facts += [f"{seeds[0]}{f' to {seeds[-1]}' if seeds[1:] else ''} seed{'s' if seeds != [1] else ''}"] if seeds else []
     return " · ".join(facts)
 
 
-def _ours(rows: Sequence[Row], metric: str) -> list[str]:
-    """The cells of one metric: the best in bold, the AUC with its spread over seeds on a line that may break off."""
-    found = [row.estimate(metric) for row in rows]
-    printed = [ABSENT if each is None else f"{each.mean:.4f}" for each in found]
-    best = best_rows(rows, printed)
+def _ours(rows: Sequence[Row], metric: str, spread: bool) -> list[str]:
+    """The cells of one metric: the best in bold, and with its spread over seeds where that is asked for."""
+    known, found = measure(metric), [row.estimate(metric) for row in rows]
+    printed = [ABSENT if each is None else known.number(each.mean) for each in found]
+    best = best_rows(rows, printed, known.better)
     marked = [f"**{text}**" if i in best else text for i, text in enumerate(printed)]
-    sds = [each.sd if each is not None and metric == "auc" else None for each in found]
-    return [text if sd is None else f"{text} ±\u00a0{sd:.4f}" for text, sd in zip(marked, sds, strict=True)]
+    sds = [each.sd if each is not None and spread else None for each in found]
+    return [
+        text if sd is None else f"{text} ±\u00a0{known.number(sd).removesuffix(known.unit)}"
+        for text, sd in zip(marked, sds, strict=True)
+    ]

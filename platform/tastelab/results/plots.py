@@ -14,13 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tastelab.results import drawing, marks
-from tastelab.results.columns import metric_label
+from tastelab.results.measures import is_retrieval, measure, metric_label, unit_of
 from tastelab.results.rows import FIXED, Estimate, Row, comparable, make_rows
 from tastelab.results.sections import Section, sections
 from tastelab.results.store import Record, distinct, lookup
 from tastelab.results.tables import write_text
-
-ESTIMATES = "mean, 95 % interval over impressions, and each seed"
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,19 @@ def axis_label(metric: str, rows: Sequence[Row]) -> str:
     return " ".join([*splits, metric_label(metric)])
 
 
+def estimates(runs: Sequence[Record]) -> str:
+    """Say what `marks.draw_estimate` shows of runs."""
+    return f"mean, 95 % interval over {unit_of(runs)}, and each seed"
+
+
 def facts(runs: Sequence[Record], size: str, *more: str) -> str:
     """Say in one line what a figure was made from, and how to read it."""
     found = [f"size {size}", *distinct(runs, "data.name")]
     encoders = distinct(runs, "encoder.name")
     found += encoders if len(encoders) < 3 else [f"{len(encoders)} encoders"]
     counts = [f"{n:,}" for n in distinct(runs, "counts.n_total")]
-    found += [f"{' / '.join(counts)} impressions"] if counts else []
+    counted = "clicks" if all(map(is_retrieval, runs)) else "impressions"
+    found += [f"{' / '.join(counts)} {counted}"] if counts else []
     return " · ".join(map(str, [*found, *filter(None, more)]))
 
 
@@ -126,7 +130,7 @@ class RankCurve(Plot):
         axes.set(xlabel=self.heading, ylabel=axis_label(self.metric, trained))
         marks.draw_levels(axes, reference_levels(rows, self.references, self.metric))
         runs = [run for row in trained for run in row.runs]
-        drawing.entitle(figure, self.title, facts(runs, size, ESTIMATES))
+        drawing.entitle(figure, self.title, facts(runs, size, estimates(runs)))
         return figure
 
     def _of(self, row: Row) -> Estimate | None:
@@ -216,7 +220,7 @@ def trial_value(trial: Record, metric: str) -> float | None:
 def _draw_running_best(axes: Axes, trials: Sequence[Record], metric: str) -> None:
     done = [(t["trial"]["number"], v) for t in trials if t["status"] == "finished" and (v := trial_value(t, metric))]
     done.sort()
-    best = list(accumulate((value for _, value in done), max))
+    best = list(accumulate((value for _, value in done), min if measure(metric).better < 0 else max))
     axes.step([n for n, _ in done], best, where="post", color=drawing.INK, linewidth=1.1, zorder=2)
 
 

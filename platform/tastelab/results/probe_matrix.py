@@ -29,8 +29,10 @@ SERVED: Mapping[str, Any] = {
     "config.data.title_words": None,
     "config.data.max_tokens": None,
     "config.data.max_history": None,
+    "config.evaluation.retriever": None,
 }
-"""What a model reads when it is served: dotted path → the value where a record leaves it out."""
+"""What a model reads when it is served, and what is retrieved for it: dotted path → the value where a record leaves it
+out."""
 
 ALL_BUT = re.compile(r"All but (.+)")
 

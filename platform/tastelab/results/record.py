@@ -10,6 +10,7 @@ from typing import Any
 from tastelab.config import METHOD_VERSION, to_dict
 from tastelab.experiment import Point
 from tastelab.results.provenance import anonymise, provenance
+from tastelab.results.store import EXTRAS
 from tastelab.training.job import Job
 
 
@@ -57,6 +58,7 @@ class Recorder:
             "curves": result.get("curves", {}),
             "checkpoint": f"runs/{job.run_id}/checkpoint" if kept else None,
             "values": f"runs/{job.run_id}/impressions.npz" if kept else None,
+            **{key: result[key] for key in EXTRAS if result.get(key)},
             **{key: anonymise(value) if isinstance(value, str) else value for key, value in extra.items()},
         }
 
@@ -80,6 +82,7 @@ class Recorder:
             "encoder": None,
             "hardware": dict(self.origin["hardware"]),
             "wall_time_s": result.get("wall_time_s"),
+            **{key: result[key] for key in EXTRAS if result.get(key)},
         }
 
     def comparison(self, run_id: str, label: str, like: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,3 +111,10 @@ def encoder_of(job: Job) -> dict[str, Any] | None:
     if job.tokenizer is not None:
         return None
     return {"name": job.config.model.encoder.name, "fingerprint": job.encoder_fingerprint}
+
+
+def headline_value(record: Mapping[str, Any]) -> float | None:
+    """Return the mean of the metric that choosing looks at: AUC, or what a retrieval run names; None without one."""
+    retrieval = (record.get("config") or {}).get("retrieval") or {}
+    value = record.get("metrics", {}).get(retrieval.get("metric", "auc"), {}).get("mean")
+    return None if value is None else float(value)

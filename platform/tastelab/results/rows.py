@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tastelab.config import digest
@@ -26,6 +26,8 @@ BASELINES = {
 """Baseline name → row label, in the order of the last rows of every ranking table (methods.md §1)."""
 
 OPTIONAL_BASELINES = {"newest"}  # exists only where items have dates
+RETRIEVAL_BASELINES = ("random", "popularity", "frozen")
+"""Those of a retrieval table: over a whole catalogue the others rank nothing that a user asked for."""
 
 APART = ("comparison", "probe")
 """Roles of records that name the runs they belong to, and neither make a row nor decide which runs a row shows."""
@@ -39,9 +41,9 @@ class Estimate:
     """A metric of one row.
 
     `mean` is the mean over seeds. `low` and `high` are the means of the seeds' own 95 % bootstrap bounds: the
-    uncertainty of drawing impressions, for one run and not for the mean of several, so never too narrow. `sd` is
-    the standard deviation over seeds (n - 1), None for one seed: the uncertainty of training. `n` counts the
-    impressions that have the metric.
+    uncertainty of drawing impressions (users for retrieval), for one run and not for the mean of several, so never too
+    narrow. `sd` is the standard deviation over seeds (n - 1), None for one seed: the uncertainty of training. `n`
+    counts the impressions, or users, that have the metric.
     """
 
     mean: float
@@ -65,6 +67,8 @@ class Row:
     """The record of the paired test of these very runs against those of the first row (see `comparisons`)."""
     p_holm: float | None = None
     """p of that test, corrected for the number of rows that were tested (Holm)."""
+    relative: Mapping[str, Estimate] = field(default_factory=dict)
+    """Metrics that hang on the other rows of the table (see `relative`)."""
 
     @property
     def status(self) -> str:
@@ -88,6 +92,8 @@ class Row:
 
     def estimate(self, metric: str) -> Estimate | None:
         """Average a metric over the runs; None where no run has it."""
+        if metric in self.relative:
+            return self.relative[metric]
         found = [values for run in self.runs if (values := lookup(run, "metrics") or {}).get(metric)]
         cells = [values[metric] for values in found]
         means = [cell["mean"] for cell in cells if cell.get("mean") is not None]
@@ -120,7 +126,7 @@ def make_rows(
     records: Sequence[Record],
     group: str = "group",
     rows: Sequence[tuple[str, str]] | None = None,
-    baselines: bool = True,
+    baselines: bool | Sequence[str] = True,
 ) -> list[Row]:
     """Group comparable records into rows; baselines come last. Comparisons and probes make no row.
 
@@ -128,12 +134,13 @@ def make_rows(
         records: Of one size, as `comparable` returns them.
         group: Dotted path of the value that rows are grouped by.
         rows: (group, label) of every row in order, pending ones included; None takes the groups as they come.
-        baselines: Whether to end with the baselines.
+        baselines: Whether to end with the baselines; names are those that have a row before they are run.
     """
     named = [r for r in records if r["role"] not in ("baseline", *APART) and lookup(r, group) is not None]
     order = rows or list({str(lookup(r, group)): str(r.get("label") or lookup(r, group)) for r in named}.items())
     made = [_row(name, label, [r for r in named if str(lookup(r, group)) == name]) for name, label in order]
-    return made + (_baseline_rows(records) if baselines else [])
+    expected = tuple(BASELINES.keys() - OPTIONAL_BASELINES) if baselines is True else baselines or ()
+    return made + (_baseline_rows(records, expected) if baselines else [])
 
 
 def _row(group: str, label: str, records: Sequence[Record]) -> Row:
@@ -147,14 +154,14 @@ def _row(group: str, label: str, records: Sequence[Record]) -> Row:
     )
 
 
-def _baseline_rows(records: Sequence[Record]) -> list[Row]:
+def _baseline_rows(records: Sequence[Record], expected: Collection[str]) -> list[Row]:
     by_name: dict[str, list[Record]] = {name: [] for name in BASELINES}
     for record in records:
         if record["role"] == "baseline":
             by_name.setdefault(str(lookup(record, "config.baseline") or record.get("group")), []).append(record)
     rows = []
     for name, found in by_name.items():
-        if found or name not in OPTIONAL_BASELINES:
+        if found or name in expected:
             label = BASELINES.get(name) or str(found[-1].get("label") or name)
             finals = one_configuration(found)
             done = tuple(r for r in finals if r["status"] == "finished")

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from tastelab.results.measures import is_retrieval
 from tastelab.results.rows import Row
 from tastelab.results.sections import Section
 from tastelab.results.store import distinct
@@ -24,6 +25,9 @@ SHARED = (
     *("params_trained", "params_total", "split", "dialect", "features"),
     *("data.name", "data.fingerprint", "encoder.name", "encoder.fingerprint", "method_version", "git.commit"),
 )
+OF_USERS = ("n_users", "n_diversity_users", "n_cold_targets", "n_items")
+"""Counts that only runs of candidate generation have."""
+
 SETTINGS = ("data.train_impressions", "optim.epochs", "optim.learning_rate", "optim.weight_decay", "optim.global_batch")
 
 
@@ -40,6 +44,14 @@ def line(row: Row, section: Section, metrics: Sequence[str]) -> dict[str, Any]:
     return made | origins(row, section)
 
 
+def with_others(metrics: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Return a table's metrics and, where its runs are of candidate generation, all others that these have."""
+    runs = [run for row in rows for run in row.runs if is_retrieval(run)]
+    found = (name for run in runs for name in run.get("metrics") or {})
+    derived = (name for row in rows for name in row.relative)
+    return list(dict.fromkeys([*metrics, *found, *derived]))
+
+
 def heads(row: Row, section: Section) -> dict[str, Any]:
     """Return what a line begins with: which row it is, and how far it is."""
     made = {"group": row.group, "label": row.label, "kind": "baseline" if row.baseline else "run"}
@@ -47,7 +59,7 @@ def heads(row: Row, section: Section) -> dict[str, Any]:
 
 
 def estimates(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
-    """Return the mean of each metric, its bounds, its spread over seeds and its number of impressions."""
+    """Return the mean of each metric, its bounds, its spread over seeds and its number of impressions, or users."""
     made: dict[str, Any] = {}
     for metric in metrics:
         found = row.estimate(metric)
@@ -60,13 +72,15 @@ def origins(row: Row, section: Section) -> dict[str, Any]:
     """Return what a line ends with: what its runs were measured on and with, and their ids."""
     made = {path.removeprefix("counts.").replace(".", "_"): _all(row.runs, path) for path in SHARED}
     made["data_name"] = made["data_name"] or section.data
-    return made | {"run_ids": " ".join(run["run_id"] for run in row.runs)}
+    made |= {"run_ids": " ".join(run["run_id"] for run in row.runs)}
+    return made | {name: found for name in OF_USERS if (found := _all(row.runs, f"counts.{name}"))}
 
 
 def sheet(lines: Sequence[dict[str, Any]]) -> str:
-    """Return lines, which have the same columns, as CSV."""
+    """Return lines as CSV; a column that only some of them have is empty in the others."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(lines[0]) if lines else ["group"], lineterminator="\n")
+    columns = list(dict.fromkeys(column for line in lines for column in line)) or ["group"]
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return out.getvalue()

@@ -8,7 +8,8 @@ from typing import Any
 
 from tastelab.results.captions import folded
 from tastelab.results.columns import aligned, best_rows, row_label
-from tastelab.results.formats import ABSENT, count, metric_label
+from tastelab.results.formats import ABSENT, count
+from tastelab.results.measures import measure
 from tastelab.results.rows import Row
 
 DIMENSIONS = ("items", "users", "history", "popularity", "community", "near-duplicate", "title length")
@@ -27,14 +28,15 @@ def slice_block(rows: Sequence[Row], metric: str = "auc", title: str = "By slice
     cut = [(row, found) for row in rows if (found := _by_name(row))]
     if not cut:
         return ""
-    header = ["slice", "impressions", *(row_label(row) for row, _ in cut)]
+    known = measure(metric)
+    header = ["slice", known.over, *(row_label(row) for row, _ in cut)]
     lines = [
         _line(f"{dimension}: {name}", [(row, found.get((dimension, name), [])) for row, found in cut], metric)
         for dimension, name in _names([found for _, found in cut])
     ]
     reading = (
-        f"{metric_label(metric)}, the mean over seeds, of the impressions of each slice. Bold: the best trained row. "
-        "few (n): too few impressions for a number."
+        f"{known.label}, the mean over seeds, of the {known.over} of each slice. Bold: the best trained row. "
+        f"few (n): too few {known.over} for a number."
     )
     table = aligned([header, *lines], [False, *(True for _ in header[1:])])
     return folded(title, f"{table}\n\n{reading}")
@@ -60,10 +62,11 @@ def _names(found: Sequence[Mapping[tuple[str, str], Any]]) -> list[tuple[str, st
 
 def _line(name: str, found: Sequence[tuple[Row, Sequence[Slice]]], metric: str) -> list[str]:
     means = [_mean(slices, metric) for _, slices in found]
-    printed = [ABSENT if mean is None else f"{mean:.4f}" for mean in means]
+    known = measure(metric)
+    printed = [ABSENT if mean is None else known.number(mean) for mean in means]
     sizes = {int(each["n"]) for row, slices in found for each in slices if not row.baseline}
     # What is cold or popular follows from what a row was trained on: other impressions, and no best among them.
-    best = best_rows([row for row, _ in found], printed) if len(sizes) == 1 else []
+    best = best_rows([row for row, _ in found], printed, known.better) if len(sizes) == 1 else []
     shown = [f"**{text}**" if i in best else text for i, text in enumerate(printed)]
     for i, (_, slices) in enumerate(found):
         if slices and all(each.get("too_few") for each in slices):

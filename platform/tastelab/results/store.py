@@ -31,6 +31,9 @@ ALLOWED = {
 }
 REQUIRED = ("run_id", "experiment", *ALLOWED, "method_version")
 
+EXTRAS = ("degrees", "optimum", "exposure")
+"""What only some runs find beside their metrics: the histograms and bins that figures are drawn from."""
+
 log = logging.getLogger(__name__)
 
 

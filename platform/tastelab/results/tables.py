@@ -18,12 +18,14 @@ from tastelab.results.captions import caption, notes, run_list
 from tastelab.results.columns import COLUMNS, aligned, cells, column, plain
 from tastelab.results.comparisons import with_comparisons
 from tastelab.results.matrix import legend, markdown, panels
+from tastelab.results.measures import measure
 from tastelab.results.published import published
-from tastelab.results.rows import FIXED, Row, comparable, make_rows
+from tastelab.results.relative import with_relatives
+from tastelab.results.rows import FIXED, RETRIEVAL_BASELINES, Row, comparable, make_rows
 from tastelab.results.sections import Section, sections
-from tastelab.results.sheet import line, sheet
+from tastelab.results.sheet import line, sheet, with_others
 from tastelab.results.slices import slice_block
-from tastelab.results.store import Record
+from tastelab.results.store import Record, lookup
 
 
 class Reported(Protocol):
@@ -53,9 +55,10 @@ class Table:
     """What a table shows: declared by an experiment, filled from its records.
 
     `columns` and `details` become two Markdown tables per section, of quality and of cost, so that each fits the
-    width of a page; under a matrix, which has all metrics, the section shows the first of them alone. What a column
-    can be: see `columns.column`. A wrong column, or a published figure that does not exist or belongs to no row, raises
-    `ValueError` at once.
+    width of a page; under a matrix, which has all metrics, the section shows the first of them alone. The first metric
+    is also what slices and the screen look at, and tests against the first row if there are any of it. What a column
+    can be: see `columns.column`.
+    A wrong column, or a published figure that does not exist or belongs to no row, raises `ValueError` at once.
     """
 
     name: str
@@ -110,10 +113,23 @@ class Table:
         names = [key.partition(":")[0] for key in self.columns]
         return list(dict.fromkeys(name for name in names if name not in COLUMNS))
 
+    @property
+    def headline(self) -> str:
+        """The first metric: what slices and the screen look at, and tests if there are any of it."""
+        return self.metrics[0] if self.metrics else "auc"
+
     def fill(self, records: Sequence[Record], size: str) -> tuple[list[Row], list[Record]]:
         """Return the rows that records of one size make, tests included, and the records that did not belong."""
         kept, left_out = comparable(records, size, self.fixed)
-        return with_comparisons(make_rows(kept, self.group, self.rows, self.baselines), kept), left_out
+        of_users = self.baselines and measure(self.headline).over == "users"
+        baselines = RETRIEVAL_BASELINES if of_users else self.baselines
+        rows = with_relatives(make_rows(kept, self.group, self.rows, baselines))
+        return with_comparisons(rows, kept, self._tested(kept)), left_out
+
+    def _tested(self, records: Sequence[Record]) -> str:
+        """Return what the tests of these records are about: the first metric, or the first other one that has any."""
+        about = {lookup(record, "comparison.metric") for record in records}
+        return next((metric for metric in self.metrics if metric in about), self.headline)
 
     def written(self, records: Sequence[Record]) -> tuple[str, str]:
         """Return the Markdown page and the CSV file that records make."""
@@ -125,15 +141,16 @@ class Table:
             title = dict(self.datasets).get(section.data, section.data)
             parts += [f"## In detail: {title}, size {section.size}"] if headed else []
             parts += _detail(self, section, rows, left_out)
-        lines = [line(row, section, self.metrics) for section, rows, _ in filled for row in rows]
+        metrics = with_others(self.metrics, [row for _, rows, _ in filled for row in rows])
+        lines = [line(row, section, metrics) for section, rows, _ in filled for row in rows]
         return page_of(parts), sheet(lines)
 
     def screen(self, records: Sequence[Record], size: str) -> str:
         """Return the first metric, its uncertainty, seeds, trials and cost as plain text."""
         rows, left_out = self.fill(records, size)
-        metric = self.metrics[0]
+        metric = self.headline
         keys = (metric, f"{metric}:interval", f"{metric}:sd", "seeds", "trials", "trained", "wall_time")
-        text = plain(cells(rows, self.heading, keys), _sides(keys))
+        text = plain(cells(rows, self.heading, keys, metric=metric), _sides(keys))
         return "\n".join([f"{self.title} · size {size}", "", text, "", *notes(rows, left_out, size, self.note)]) + "\n"
 
 
@@ -183,13 +200,14 @@ def _detail(table: Table, section: Section, rows: Sequence[Row], left_out: Seque
     idle = {"trials"} if not any(row.trials for row in rows) else set()
     shown_above = set(table.metrics[1:]) if table.datasets else set()
     kept = [[key for key in keys if key not in idle | shown_above] for keys in (table.columns, table.details)]
-    tables = [aligned(cells(rows, table.heading, keys, mark_best=True), _sides(keys)) for keys in kept if keys]
-    remarks = notes(rows, left_out, section.size, "" if table.datasets else table.note)
+    made = [(cells(rows, table.heading, keys, mark_best=True, metric=table.headline), keys) for keys in kept if keys]
+    tables = [aligned(lines, _sides(keys)) for lines, keys in made]
+    remarks = notes(rows, left_out, section.size, "" if table.datasets else table.note, table.metrics)
     listed = "\n".join(f"- {remark}" for remark in remarks)
     experiments = sorted({run["experiment"] for row in rows for run in row.runs})
     source = ", ".join(f"`runs/{name}.jsonl`" for name in experiments) or "no finished run yet"
     images = [f"![{name}](../figures/{name}-{section.slug}.svg)" for name in table.figures if section.records]
-    by_slice = slice_block(rows, table.metrics[0])
+    by_slice = slice_block(rows, table.headline)
     return [*caption(rows, section.size), *tables, listed, *images, by_slice, run_list(rows), f"Made from {source}."]
 
 

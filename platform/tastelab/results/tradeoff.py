@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tastelab.results import drawing, marks
+from tastelab.results.measures import unit_of
 from tastelab.results.plots import Plot, axis_label, facts
 from tastelab.results.rows import Estimate, Row
 
@@ -59,7 +60,7 @@ class Tradeoff(Plot):
         runs = [run for row in rows for run in row.runs if row.group in systems]
         untimed = [row.label for row in rows if not row.baseline and row.group not in systems]
         missing = f"without latency: {', '.join(untimed)}" if untimed else ""
-        drawing.entitle(figure, self.title, facts(runs, size, "bar: 95 % interval over impressions", missing))
+        drawing.entitle(figure, self.title, facts(runs, size, f"bar: 95 % interval over {unit_of(runs)}", missing))
         return figure
 
     def _systems(self, rows: Sequence[Row]) -> dict[str, System]:

@@ -18,16 +18,16 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from tastelab.modeling.ranker import load_trainable_state, trainable_state
-from tastelab.training.module import TrainingModule
+from tastelab.training.trainable import Trainable
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def save_checkpoint(
-    module: TrainingModule,
+    module: Trainable,
     about: Mapping[str, Any],
     step: int,
     optimizer: torch.optim.Optimizer | None,
@@ -51,7 +51,7 @@ def save_checkpoint(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _save(trainable_state(module.ranker) | _objective_state(module), partial / "model.safetensors")
+        _save(trainable_state(module.ranker) | dict(module.objective_state()), partial / "model.safetensors")
         if optimizer is not None:
             _save(_optimizer_state(module, optimizer), partial / "optimizer.safetensors")
         if tokenizer is not None:
@@ -69,13 +69,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, module: TrainingModule, optimizer: torch.optim.Optimizer | None
+    folder: Path, module: Trainable, optimizer: torch.optim.Optimizer | None
 ) -> tuple[int, dict[str, Any]]:
     """Load what `save_checkpoint` wrote; return the number of steps done and the curves up to them."""
     state = load_file(folder / "model.safetensors")
     objective = {name: state.pop(name) for name in list(state) if name.startswith("objective.")}
     load_trainable_state(module.ranker, state)
-    for name, value in _objective_parameters(module).items():
+    for name, value in module.objective_state().items():
         value.data.copy_(objective[name])
     if optimizer is not None:
         _load_optimizer_state(module, optimizer, load_file(folder / "optimizer.safetensors"))
@@ -89,17 +89,7 @@ def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def _objective_parameters(module: TrainingModule) -> dict[str, nn.Parameter]:
-    named = [(f"temperature.{name}", value) for name, value in module.temperature.named_parameters()]
-    named += [(f"loss.{name}", value) for name, value in module.learned.items()]
-    return {f"objective.{name}": value for name, value in named if value.requires_grad}
-
-
-def _objective_state(module: TrainingModule) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in _objective_parameters(module).items()}
-
-
-def _optimizer_state(module: TrainingModule, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_state(module: Trainable, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     return {
         f"{names[id(parameter)]}|{key}": torch.as_tensor(value)
@@ -108,9 +98,7 @@ def _optimizer_state(module: TrainingModule, optimizer: torch.optim.Optimizer) -
     }
 
 
-def _load_optimizer_state(
-    module: TrainingModule, optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]
-) -> None:
+def _load_optimizer_state(module: Trainable, optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
     parameters = dict(module.named_parameters())
     for key, value in saved.items():
         name, _, what = key.rpartition("|")

@@ -7,7 +7,7 @@ from typing import Any
 
 MOST_POINTS = 120
 DIGITS = 5
-KEPT = ("train/loss", "train/grad_norm", "train/temperature", "val/", "health/")
+KEPT = ("train/loss", "train/grad_norm", "train/temperature", "val/", "health/", "queue/")
 
 
 class Curves:

@@ -10,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tastelab.config import METHOD_VERSION, ClusterConfig, RunConfig, run_id, to_dict
+from tastelab.data.clicks import fitting_and_validation_clicks
 from tastelab.data.domains import rows_of
 from tastelab.data.order import Share, fitting_and_validation, row_groups
-from tastelab.data.stream import Pipeline
+from tastelab.data.sequence_collate import SequenceCollate
+from tastelab.data.sequence_stream import SequencePipeline, sequence_pipeline
+from tastelab.data.sequences import prepare_sequences
+from tastelab.data.stream import Collate, Pipeline
 from tastelab.data.tables import PreparedData, open_prepared
 from tastelab.data.tokens import ItemTexts
 from tastelab.training.loop import Plan
@@ -89,9 +93,13 @@ class Job:
         """Return the part of each global batch that a worker sees."""
         return Share(self.config.optim.global_batch, workers, rank, self.cluster.accumulation)
 
-    def pipeline(self) -> Pipeline:
-        """Return what streams the fitting impressions."""
+    def pipeline(self) -> Pipeline | SequencePipeline:
+        """Return what streams the fitting impressions, or the fitting clicks of a retrieval run."""
         data, config = self.open_data(), self.config.data
+        if (retrieval := self.config.retrieval) is not None:
+            sequences = prepare_sequences(data)
+            fitting, _ = fitting_and_validation_clicks(sequences, config, retrieval.days)
+            return sequence_pipeline(sequences, fitting, config.max_history, self.config.seed, retrieval.targets)
         fitting, _ = fitting_and_validation(data, config)
         single = getattr(self.config.objective.loss, "single_positive", False)
         return Pipeline(
@@ -102,6 +110,10 @@ class Job:
             max_positives=1 if single else None,
         )
 
+    def collate(self, epoch: int) -> Collate | SequenceCollate:
+        """Return what makes batches of the rows that `pipeline` streams."""
+        return Collate(self.store_path) if self.config.retrieval is None else SequenceCollate(epoch)
+
     def plan(self, num_fitting: int) -> Plan:
         """Return how long the run is and when it validates."""
         optim = self.config.optim
@@ -109,7 +121,6 @@ class Job:
             steps_per_epoch=-(-num_fitting // optim.global_batch),
             epochs=optim.epochs,
             accumulation=self.cluster.accumulation,
-            contrast_size=self.contrast_size,
             validations=self.config.evaluation.validations,
         )
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tastelab.data.collate import collate_sampled
 from tastelab.data.order import epoch_windows
-from tastelab.data.tokens import open_store
 from tastelab.evaluation.collectives import rank, world_size
-from tastelab.schema import Batch
 from tastelab.training.job import Job
 from tastelab.training.loop import Scalars
-from tastelab.training.module import TrainingModule
 from tastelab.training.sparse import ignore_tables
+from tastelab.training.trainable import Trainable
 
 
 class LocalSession:
@@ -31,14 +29,14 @@ class LocalSession:
         self.logged: list[Scalars] = []
         self.reported: list[Scalars] = []
 
-    def wrap(self, module: TrainingModule) -> nn.Module:
+    def wrap(self, module: Trainable) -> nn.Module:
         """Wrap in DDP where a process group is up."""
         ignore_tables(module)
         return DistributedDataParallel(module) if world_size() > 1 else module
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Any]:
         """Iterate over this worker's micro-batches of an epoch, in order."""
-        pipeline, store = self.job.pipeline(), open_store(self.job.store_path)
+        pipeline, collate = self.job.pipeline(), self.job.collate(epoch)
         share = self.job.share(world_size(), rank())
         pending = None
         windows = epoch_windows(list(pipeline.groups), pipeline.seed, epoch)
@@ -47,7 +45,7 @@ class LocalSession:
             for table in pipeline.sampled(window, epoch, share, padding):
                 pending = table if pending is None else pa.concat_tables([pending, table])
                 while len(pending) >= share.micro_batch:
-                    yield collate_sampled(store, pending.slice(0, share.micro_batch))
+                    yield collate(pending.slice(0, share.micro_batch))
                     pending = pending.slice(share.micro_batch)
 
     def resume_from(self) -> Path | None:

@@ -18,12 +18,12 @@ from torch import nn
 from tastelab.config import OptimConfig
 from tastelab.evaluation.collectives import any_rank, sum_over_ranks
 from tastelab.evaluation.encode import autocast
-from tastelab.schema import Batch
+from tastelab.schema import Batch, SequenceBatch
 from tastelab.training.checkpoint import load_checkpoint, save_checkpoint
 from tastelab.training.curves import Curves
-from tastelab.training.module import TrainingModule, normaliser
 from tastelab.training.optim import build_optimizer, build_scheduler, clip_gradients
 from tastelab.training.sparse import sync_tables
+from tastelab.training.trainable import Trainable
 
 Scalars = dict[str, float]
 
@@ -37,10 +37,10 @@ class Session(Protocol):
 
     device: torch.device
 
-    def wrap(self, module: TrainingModule) -> nn.Module:
+    def wrap(self, module: Trainable) -> nn.Module:
         """Move the module to the device and wrap it in DDP where there is more than one worker."""
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Any]:
         """Iterate over this worker's micro-batches of an epoch, in order."""
 
     def resume_from(self) -> Path | None:
@@ -63,7 +63,6 @@ class Plan:
     steps_per_epoch: int
     epochs: int
     accumulation: int
-    contrast_size: int
     validations: int
 
     @property
@@ -81,7 +80,7 @@ class Plan:
 
 
 def train(
-    module: TrainingModule,
+    module: Trainable,
     session: Session,
     optim: OptimConfig,
     plan: Plan,
@@ -122,7 +121,7 @@ def train(
             micro = [b.to(session.device) for b in islice(batches, done, done + plan.accumulation)]
             done, step = 0, step + 1
             with clock.training(len(micro) * len(micro[0].rows_B)):
-                scalars = optimise(wrapped, module, optimizer, micro, optim, plan)
+                scalars = optimise(wrapped, module, optimizer, micro, optim)
             scalars |= {"train/learning_rate": optimizer.param_groups[0]["lr"], "train/epoch": float(epoch)}
             scheduler.step()
             session.log(step, scalars)
@@ -148,14 +147,13 @@ def check_finite(scalars: Scalars, step: int) -> None:
 
 def optimise(
     wrapped: nn.Module,
-    module: TrainingModule,
+    module: Trainable,
     optimizer: torch.optim.Optimizer,
-    micro: list[Batch],
+    micro: list[Batch] | list[SequenceBatch],
     optim: OptimConfig,
-    plan: Plan,
 ) -> Scalars:
     """Take one optimiser step over its micro-batches and return the global loss, its parts and the gradient norm."""
-    by = normaliser(micro, plan.contrast_size)
+    by = module.normaliser(micro)
     device = micro[0].rows_B.device
     sums: dict[str, torch.Tensor] = {}
     optimizer.zero_grad(set_to_none=True)
@@ -172,7 +170,8 @@ def optimise(
     optimizer.step()
     totals = sum_over_ranks(torch.stack([value.float() for value in sums.values()])).tolist()
     scalars = {f"train/{name}": value for name, value in zip(sums, totals, strict=True)}
-    return scalars | {"train/grad_norm": norm.item(), "train/temperature": module.temperature().item()}
+    scalars |= {"train/grad_norm": norm.item(), "train/temperature": module.temperature().item()}
+    return scalars | module.after_step()
 
 
 class Clock:

@@ -18,6 +18,8 @@ from tastelab.evaluation.collectives import gather_equal, gather_ragged, rank, w
 from tastelab.losses.objective import Temperature
 from tastelab.modeling.ranker import Ranker, RankerOutput
 from tastelab.schema import Batch
+from tastelab.training.group_clicks import group_clicks
+from tastelab.training.trainable import Trainable
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Normaliser:
     groups: float
 
 
-class TrainingModule(nn.Module):
+class TrainingModule(Trainable):
     """A ranker with its objective: `forward` returns this worker's scaled loss and its named parts."""
 
     def __init__(self, ranker: Ranker, objective: ObjectiveConfig, contrast_size: int) -> None:
@@ -43,6 +45,7 @@ class TrainingModule(nn.Module):
         self.ranker = ranker
         self.temperature = Temperature(objective.temperature, objective.learnable_temperature)
         self.loss: Any = objective.loss
+        self.ranking_weight = objective.ranking_weight
         self.learned = nn.ParameterDict(
             {name: nn.Parameter(torch.tensor(start)) for name, start in getattr(self.loss, "learned", {}).items()}
         )
@@ -50,6 +53,16 @@ class TrainingModule(nn.Module):
             term for term in objective.auxiliaries if getattr(term, "weight", 1.0)
         )
         self.contrast_size = contrast_size
+
+    def normaliser(self, micro: list[Batch]) -> Normaliser:
+        """Count what the sums of one optimiser step are divided by; every rank calls it."""
+        return normaliser(micro, self.contrast_size)
+
+    def objective_state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint keeps beside the model, by name: what the objective learns."""
+        named = [(f"temperature.{name}", value) for name, value in self.temperature.named_parameters()]
+        named += [(f"loss.{name}", value) for name, value in self.learned.items()]
+        return {f"objective.{name}": value for name, value in named if value.requires_grad}
 
     def forward(self, batch: Batch, by: Normaliser) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute this worker's part of the step's loss.
@@ -68,29 +81,39 @@ class TrainingModule(nn.Module):
         shown = (output.scores_BC, batch.labels_BC, batch.candidate_mask_BC)
         temperature = self.temperature()
         loss_B = self.loss(*shown, temperature, **self.learned)
-        # DDP waits for the gradient of a learnable temperature from a loss that does not read it too.
-        total = (loss_B * valid_B).sum() / by.impressions + 0.0 * temperature
-        parts = {self.loss.name: total.detach()}
+        ranking = (loss_B * valid_B).sum() / by.impressions
+        # DDP waits for the gradient of a learnable temperature from a loss that does not read it too, and for that of
+        # what only scores are made of from a ranking loss of weight 0.
+        total = self.ranking_weight * ranking + 0.0 * temperature
+        parts, weights = {self.loss.name: ranking.detach()}, {self.loss.name: self.ranking_weight}
         for term in self.auxiliaries:
-            # Which architecture has the vectors of which term is checked before any work (`stage`).
-            assert output.item_vectors_UD is not None and output.candidates_BCD is not None
-            if term.coupled:
-                vectors_GUD, mask_GU = contrast_groups(batch, output.item_vectors_UD, self.contrast_size)
-                loss_G = term.group_loss(vectors_GUD, mask_GU)
-                value = (loss_G * mask_GU.any(dim=1)).sum() / by.groups
-                # Every worker computes the same value with the gradient of its own vectors only; the scale below
-                # turns DDP's mean over workers into their sum.
-                total, parts[term.name] = total + term.weight * value, value.detach() / world_size()
-            else:
-                assert output.history_BHD is not None
-                loss_B = term.impression_loss(
-                    output.history_BHD, batch.history_mask_BH, output.candidates_BCD, batch.candidate_mask_BC
-                )
-                value = (loss_B * valid_B).sum() / by.impressions
-                total, parts[term.name] = total + term.weight * value, value.detach()
-        weights = {term.name: term.weight for term in self.auxiliaries}
-        parts["loss"] = torch.stack([weights.get(name, 1.0) * value for name, value in parts.items()]).sum()
+            value = self._term(term, batch, output, by)
+            total = total + term.weight * value
+            # Every worker computes the same value of a coupled term with the gradient of its own vectors only; the
+            # scale below turns DDP's mean over workers into their sum.
+            parts[term.name] = value.detach() / (world_size() if term.coupled else 1)
+            weights[term.name] = term.weight
+        parts["loss"] = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
         return total * world_size(), parts
+
+    def _term(self, term: Any, batch: Batch, output: RankerOutput, by: Normaliser) -> Tensor:
+        """Compute an auxiliary; which architecture has the vectors of which is checked before any work (`checks`)."""
+        assert output.item_vectors_UD is not None and output.candidates_BCD is not None
+        if term.of_users:
+            assert output.users_BD is not None
+            grouped = group_clicks(batch, output.users_BD, output.item_vectors_UD, self.contrast_size)
+            users_loss: Tensor = term.user_loss(*grouped).sum() / by.impressions
+            return users_loss
+        if term.coupled:
+            vectors_GUD, mask_GU = contrast_groups(batch, output.item_vectors_UD, self.contrast_size)
+            group_loss: Tensor = (term.group_loss(vectors_GUD, mask_GU) * mask_GU.any(dim=1)).sum() / by.groups
+            return group_loss
+        assert output.history_BHD is not None
+        loss_B = term.impression_loss(
+            output.history_BHD, batch.history_mask_BH, output.candidates_BCD, batch.candidate_mask_BC
+        )
+        impression_loss: Tensor = (loss_B * batch.impression_mask_B).sum() / by.impressions
+        return impression_loss
 
 
 def contrast_groups(batch: Batch, vectors_UD: Tensor, contrast_size: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,12 +13,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
+from tastelab.config import RunConfig, from_dict
 from tastelab.data.order import fitting_and_validation, row_groups
 from tastelab.data.ragged import flat
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import open_store
 from tastelab.evaluation.evaluate import Evaluation, evaluate, tables
+from tastelab.evaluation.pipeline import catalogue, pipeline
 from tastelab.evaluation.slices import slices
 from tastelab.evaluation.whitening import Whitening
 from tastelab.metrics import ranking
@@ -99,19 +103,25 @@ def _measure(ranker: Ranker, other: Job, job: Job, data: PreparedData, device: t
     whitening = None
     if config.evaluation.whitening:
         whitening = Whitening.load(job.folder / "checkpoint" / "whitening.safetensors", device)
-    return evaluate(
-        ranker,
-        data,
-        open_store(other.store_path),
-        split,
-        rows=rows,
-        max_history=config.data.max_history,
-        ks=config.evaluation.ks,
-        ties=config.evaluation.ties,
-        device=device,
-        precision=config.optim.precision,
-        whitening=whitening,
-    )
+    store, precision = open_store(other.store_path), config.optim.precision
+    read: dict[str, Any] = {"rows": rows, "max_history": config.data.max_history, "device": device}
+    read |= {"precision": precision, "whitening": whitening}
+    shown = evaluate(ranker, data, store, split, ks=config.evaluation.ks, ties=config.evaluation.ties, **read)
+    if config.evaluation.retrieve is None:
+        return shown
+    index_MD = _index(other, data, device) if config.evaluation.retriever else None
+    return shown.joined(pipeline(ranker, data, store, split, config.evaluation.retrieve, **read, index_MD=index_MD))
+
+
+def _index(other: Job, data: PreparedData, device: torch.device) -> Tensor:
+    """Compute the item vectors of the run that retrieves for another, from what it left in the home folder."""
+    about = other.cluster.home / "runs" / str(other.config.evaluation.retriever) / "checkpoint" / "config.json"
+    retriever = other.at(from_dict(RunConfig, json.loads(about.read_text())["config"]), data.fingerprint)
+    whitening = None
+    if retriever.config.evaluation.whitening:
+        whitening = Whitening.load(retriever.folder / "checkpoint" / "whitening.safetensors", device)
+    model, store = load_model(retriever, data, device), open_store(retriever.store_path)
+    return catalogue(model, data, store, device, retriever.config.optim.precision, whitening)[1]
 
 
 def _counts(data: PreparedData, split: str, rows: Ints) -> dict[str, int]:

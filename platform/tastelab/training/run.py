@@ -20,6 +20,7 @@ from tastelab.evaluation.encode import encode_items
 from tastelab.evaluation.evaluate import Evaluation, evaluate, items_of
 from tastelab.evaluation.health import representation_health
 from tastelab.evaluation.latency import latency
+from tastelab.evaluation.pipeline import check_retrieve, pipeline
 from tastelab.evaluation.slices import slices
 from tastelab.evaluation.whitening import Whitening, fit_whitening
 from tastelab.modeling.ranker import Ranker, Resources, build_ranker, num_parameters, num_trainable
@@ -47,6 +48,8 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     reuse_mb = job.cluster.reuse_mb if config.optim.epochs else 0  # untrained, an item is encoded once or twice
     resources = Resources(job.encoder_path, job.cluster.token_budget, data.num_items, reuse_mb, data.has_feedback)
     ranker = build_ranker(config.model, resources, config.seed)
+    if config.evaluation.retrieve is not None:
+        check_retrieve(config.evaluation.retrieve, data, ranker)
     module = TrainingModule(ranker, config.objective, job.contrast_size).to(session.device)
     fitting, validation = fitting_and_validation(data, config.data)
     tools = Tools(job, ranker, data, store, session.device, fitting)
@@ -56,7 +59,8 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     def validate() -> Scalars:
         rows = thin(validation, config.evaluation.max_impressions)
         last[:] = [tools.measure("train", rows)]
-        return {f"val/{name}": value["mean"] for name, value in last[0].metrics.items()} | tools.health(sample)
+        scalars = {f"val/{name}": value["mean"] for name, value in last[0].metrics.items()} | tools.health(sample)
+        return scalars | {"objective": scalars["val/auc"]}
 
     curves.add(0, tools.health(sample))
     if config.optim.epochs:
@@ -67,6 +71,7 @@ def run(job: Job, session: Session) -> dict[str, Any]:
     split, rows = job.evaluation_rows(data)
     seen = last[0] if last and config.evaluation.split == "validation" else None
     final = seen if seen is not None and len(seen.rows) == len(rows) else tools.measure(split, rows)
+    final = tools.with_retrieval(final, split, rows)
     whitening = tools.whitening() if job.keep else None
     if job.keep and rank() == 0:
         _keep(job, module, final, int(cost.get("steps", 0)), whitening)
@@ -113,6 +118,25 @@ class Tools:
             precision=config.optim.precision,
             whitening=self.whitening(),
         )
+
+    def with_retrieval(self, final: Evaluation, split: str, rows: Ints) -> Evaluation:
+        """Add what the model retrieves of the whole catalogue and then ranks, if asked for; every rank calls it."""
+        config = self.job.config
+        if config.evaluation.retrieve is None:
+            return final
+        retrieved = pipeline(
+            self.ranker,
+            self.data,
+            self.store,
+            split,
+            config.evaluation.retrieve,
+            rows=rows,
+            max_history=config.data.max_history,
+            device=self.device,
+            precision=config.optim.precision,
+            whitening=self.whitening(),
+        )
+        return final.joined(retrieved)
 
     def health(self, rows: Ints) -> Scalars:
         """Measure the representation of the candidates of some impressions (methods.md §5); every rank calls it."""

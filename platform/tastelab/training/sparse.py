@@ -14,8 +14,10 @@ from tastelab.modeling.item_table import named_tables
 
 
 def ignore_tables(module: nn.Module) -> None:
-    """Tell DDP, before it wraps `module`, to leave the tables alone; every rank must start with equal ones."""
-    if names := list(named_tables(module)):
+    """Tell DDP, before it wraps `module`, to leave tables and queues alone; every rank must start with equal ones."""
+    apart = tuple(f"{name}." for name in getattr(module, "kept_apart", ()))
+    queues = [name for name, _ in module.named_buffers() if apart and name.startswith(apart)]
+    if names := [*named_tables(module), *queues]:
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
 
 

@@ -118,7 +118,7 @@ class Table(Ranker):
         history_BHD = embedding(batch.history_index_BH, items_UD)
         candidates_BCD = embedding(batch.candidate_index_BC, items_UD)
         scores_BC = torch.einsum("bd,bcd->bc", history_BHD[:, 0], candidates_BCD)
-        return RankerOutput(scores_BC, items_UD, history_BHD, candidates_BCD)
+        return RankerOutput(scores_BC, items_UD, history_BHD, candidates_BCD, history_BHD[:, 0])
 
 
 @pytest.fixture
@@ -157,7 +157,11 @@ def test_any_auxiliary_is_added_to_any_loss_and_every_parameter_gets_a_gradient(
     output, valid_B = ranker(batch), batch.impression_mask_B
     shown = (output.scores_BC, batch.labels_BC, batch.candidate_mask_BC)
     expected = loss(*shown, 0.2)[valid_B].sum() / 2
-    if isinstance(term, AuxiliaryLoss) and term.coupled:
+    if isinstance(term, AuxiliaryLoss) and term.of_users:
+        clicks_PD = output.item_vectors_UD[[3, 3]]  # the item that both clicked, and none of the padded impression
+        owners = (torch.tensor([[0, 1]]), torch.ones(1, 2).bool())
+        expected = expected + 0.7 * term.user_loss(output.users_BD[None], clicks_PD[None], *owners)[0, :2].sum() / 2
+    elif isinstance(term, AuxiliaryLoss) and term.coupled:
         distinct_UD = output.item_vectors_UD[[1, 3, 4, 5]]
         expected = expected + 0.7 * term.group_loss(distinct_UD[None], torch.ones(1, 4).bool()).sum()
     elif isinstance(term, AuxiliaryLoss):

@@ -206,3 +206,48 @@ def transfer() -> list[dict[str, Any]]:
 def probe() -> Callable[..., dict[str, Any]]:
     """Builder of the probe of a run: run, name, AUC, order, and any fields."""
     return probed
+
+
+SYSTEMS = {"Full softmax": (0.08, 600, 0.006), "CLRec": (0.12, 900, 0.003), "IPW": (0.1, 1200, 0.0015)}
+SPREAD = (0.002, -0.002)
+
+
+def retrieved(role: str, group: str, seed: int = 0, values: dict[str, float] | None = None, **changes: Any) -> Any:
+    """Build one record of candidate generation; `values` are further metrics."""
+    hr, diversity, popularity = SYSTEMS.get(group, (0.05, 60, 0.009) if group == "popularity" else (0.03, 1500, 0.0006))
+    hr += SPREAD[seed] if role != "baseline" else 0
+    found = {"hr@50": hr, "hr@10": hr / 3, "diversity": diversity, "coverage": diversity / 1682, "gini": 0.7}
+    found |= {"popularity": popularity} | (values or {})
+    config = {"retrieval": {"metric": "hr@50", "ks": [10, 50]}, "row": group, "seed": seed}
+    fields: dict[str, Any] = {
+        "experiment": "candidate_generation",
+        "label": group,
+        "config": {"baseline": group} if role == "baseline" else config,
+        "metrics": {name: {"mean": v, "low": 0.9 * v, "high": 1.1 * v, "n": 943} for name, v in found.items()},
+        "counts": {"n_total": 2000, "n_users": 943, "n_diversity_users": 500, "n_cold_targets": 12},
+        "degrees": {"edges": [0, 1, 2, 4], "items": [1000 - seed, 600 + seed, 82], "catalogue": [900, 700, 82]},
+        "data": {"name": "ml-100k", "fingerprint": "0d0d"},
+        "encoder": None,
+    }
+    return make(role, group, None, seed, **(fields | changes))
+
+
+@pytest.fixture
+def retrieval() -> Callable[..., dict[str, Any]]:
+    """Builder of one record of candidate generation: role, group, seed, further metrics, and any fields."""
+    return retrieved
+
+
+@pytest.fixture
+def candidates() -> list[dict[str, Any]]:
+    """Three systems of two seeds each, three baselines, and a test of CLRec against the first."""
+    records = [retrieved("final", group, seed) for group in SYSTEMS for seed in range(2)]
+    sides = {group: [r["run_id"] for r in records if r["group"] == group] for group in SYSTEMS}
+    test = {
+        **{"metric": "hr@50", "against": "Full softmax", "test": "paired permutation", "n": 943, "seeds": [0, 1]},
+        **{"difference": 0.04, "low": 0.03, "high": 0.05, "p": 0.001},
+        **{"runs": sides["CLRec"], "against_runs": sides["Full softmax"]},
+    }
+    baselines = [retrieved("baseline", name) for name in ("random", "popularity", "frozen")]
+    compared_ = retrieved("comparison", "CLRec", run_id="c0c0", metrics=None, comparison=test)
+    return [*records, *baselines, compared_]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tastelab.results.published import DATASETS, KIN, PUBLISHED, published
+from tastelab.results.measures import measure
+from tastelab.results.published import ANYWHERE, DATASETS, KIN, PUBLISHED, SOURCES, published
 
 SOURCE = """
 1 | MIND Base (NRMS) | 0.6622 0.3192 0.3453 | NA NA NA
@@ -53,14 +54,39 @@ def test_every_cell_is_the_source_s(line: str) -> None:
 def test_nothing_else_is_published_but_the_two_figures_of_the_text() -> None:
     in_tables = [key for key in PUBLISHED if PUBLISHED[key].source.startswith("[A] Table") and "features" not in key]
     assert len(in_tables) == len(SOURCE.strip().splitlines())
-    assert set(PUBLISHED) - set(in_tables) == {"A.leaderboard", "A1.id_sas_all_features"}
+    of_a = {key for key, row in PUBLISHED.items() if row.work == "[A]"}
+    assert of_a - set(in_tables) == {"A.leaderboard", "A1.id_sas_all_features"}
     assert published("A.leaderboard").values == {"mind-test": {"auc": 0.7304}}
     assert published("A1.id_sas_all_features").values == {"mind": {"auc": 0.66349}}
 
 
+def test_the_figures_of_b_are_printed_as_b_prints_them_beside_any_data() -> None:
+    """A second transcription, cell by cell as the source prints it."""
+    source = {
+        "B.negative_sampling": {"hr@50": "7.1 %"},
+        "B.shared_negative_sampling": {"hr@50": "6.4 %"},
+        "B.sampled_softmax": {"hr@50": "17.6 %", "diversity": "10,780,111", "ctr": "3.32 %"},
+        "B.clrec": {"hr@50": "17.8 %", "diversity": "21,905,318", "popularity_index": "0.224", "ctr": "3.85 %"},
+        "B.mind": {"ctr": "5.87 %", "popularity_index": "0.658"},
+        "B.clrec_online": {"ctr": "6.3 %", "dwell_gain": "11.9 %", "popularity_index": "0.224"},
+        "B.clrec_shift": {"hr@50_weekday": "17.18 %", "hr@50_weekend": "17.16 %"},
+        "B.multi_clrec_shift": {"hr@50_weekday": "17.25 %", "hr@50_weekend": "17.68 %"},
+    }
+    rows = {key: row for key, row in PUBLISHED.items() if row.work == "[B]"}
+    printed = {
+        key: {
+            metric: measure(metric).printed(value).replace("\u00a0", " ") for metric, value in row.values["B"].items()
+        }
+        for key, row in rows.items()
+    }
+    assert printed == source
+    assert {row.nearest(data) for row in rows.values() for data in ("synthetic", "mix_sample", "ml-100k")} == {"B"}
+
+
 def test_every_data_set_that_is_used_has_a_name() -> None:
     used = {name for row in PUBLISHED.values() for name in (*row.values, *row.pending)}
-    assert used == set(DATASETS) == {name for kin in KIN.values() for name in kin}
+    assert used == set(DATASETS) == {name for kin in KIN.values() for name in kin} | set(ANYWHERE)
+    assert {row.work for row in PUBLISHED.values()} == set(SOURCES)
 
 
 def test_the_nearest_data_set_counts_and_a_strange_one_has_none() -> None:

@@ -112,7 +112,7 @@ def test_training_lowers_the_loss(make_job: MakeJob) -> None:
     [(8, 4, [2, 4, 6, 8]), (10, 4, [3, 5, 8, 10]), (7, 1, [7]), (7, 0, [7]), (3, 5, [1, 2, 3])],
 )
 def test_validations_are_evenly_spaced_and_the_last_step_is_one(total: int, validations: int, steps: list[int]) -> None:
-    plan = Plan(total, 1, 1, 1, validations)
+    plan = Plan(total, 1, 1, validations)
     assert [step for step in range(1, total + 1) if plan.validates(step)] == steps
     numbers = [plan.validation(step) for step in steps]
     assert numbers == sorted(set(numbers))

@@ -19,7 +19,7 @@ from tastelab.modeling.item_table import Table, named_tables
 from tastelab.modeling.ranker import Resources, build_ranker
 from tastelab.training.job import Job
 from tastelab.training.local import LocalSession
-from tastelab.training.loop import Plan, optimise
+from tastelab.training.loop import optimise
 from tastelab.training.module import TrainingModule
 from tastelab.training.optim import build_optimizer, build_scheduler, clip_gradients
 from tastelab.training.run import run
@@ -228,9 +228,9 @@ def test_a_table_alone_can_learn_a_batch(jobs: Callable[[], Jobs], name: str, ta
     resources = Resources(job.encoder_path, num_items=job.open_data().num_items)
     module = TrainingModule(build_ranker(job.config.model, resources), ObjectiveConfig(temperature=0.1), 48)
     module.requires_grad_(False).get_submodule(table).requires_grad_(True)
-    optim, plan = OptimConfig(learning_rate=0.05, precision="fp32"), Plan(20, 1, 1, 48, 1)
+    optim = OptimConfig(learning_rate=0.05, precision="fp32")
     optimizer, micro = build_optimizer(module, optim), [next(LocalSession(job).batches(0))]
-    losses = [optimise(module, module, optimizer, micro, optim, plan)["train/loss"] for _ in range(20)]
+    losses = [optimise(module, module, optimizer, micro, optim)["train/loss"] for _ in range(20)]
     assert losses[-1] < 0.6 * losses[0]
 
 

@@ -108,7 +108,7 @@ def _table(table: Table, view: View, ledger: Ledger) -> list[str]:
     parts += [matrix_grid(table, panel, numbers), _notes(_remarks(table, panel))] if panel else []
     if section.records or panel is None:
         parts += _detail(table, rows, numbers)
-        parts.append(_notes(notes(rows, left_out, section.size, "" if panel else table.note)))
+        parts.append(_notes(notes(rows, left_out, section.size, "" if panel else table.note, table.metrics)))
     return [*parts, _runs(rows, numbers)]
 
 

@@ -21,7 +21,7 @@ Numbers = Sequence[int | None]
 
 def grid(table: Table, keys: Sequence[str], rows: Sequence[Row], numbers: Numbers, name: str) -> str:
     """Write the rows of a table in some of its columns."""
-    header, *lines = cells(rows, table.heading, keys, mark_best=True)
+    header, *lines = cells(rows, table.heading, keys, mark_best=True, metric=table.headline)
     classes = ["text", *(_column_class(key) for key in keys)]
     return framed(name, tag("tr", *heads(header, classes)), _body(rows, numbers, lines, classes))
 
@@ -36,7 +36,8 @@ def matrix_grid(table: Table, panel: Panel, numbers: Numbers) -> str:
         for side, is_theirs in zip(textual, theirs, strict=True)
     ]
     short = [cell.removeprefix(PUBLISHED) for cell in header]
-    groups = tag("tr", *_groups(theirs), class_="groups") if any(theirs) else ""
+    source = f"published in {' and '.join(panel.works)}"
+    groups = tag("tr", *_groups(theirs, source), class_="groups") if any(theirs) else ""
     body = _body(panel.rows, numbers, lines, classes)
     body += [_line(None, None, line, classes, "reference") for line in lines[len(panel.rows) :]]
     return framed(f"{table.title}, {panel.header}", groups + tag("tr", *heads(short, classes)), body)
@@ -54,13 +55,13 @@ def heads(header: Sequence[str], classes: Sequence[str]) -> list[str]:
     return [tag("th", inline(cell), scope="col", class_=kind) for cell, kind in zip(header, classes, strict=True)]
 
 
-def _groups(theirs: Sequence[bool]) -> list[str]:
+def _groups(theirs: Sequence[bool], source: str) -> list[str]:
     """Head the measured and the published columns; the label's column stays free."""
     spans = [(is_theirs, len(list(members))) for is_theirs, members in groupby(theirs[1:])]
     heads = [
         tag(
             "th",
-            "published in [A]" if is_theirs else "measured here",
+            source if is_theirs else "measured here",
             colspan=span,
             scope="colgroup",
             class_="published" if is_theirs else "",

@@ -9,12 +9,12 @@ from typing import Any
 
 from tastelab.results.rows import Row
 from tastelab.results.sections import Section
-from tastelab.results.store import Record
+from tastelab.results.store import EXTRAS, Record, lookup
 
 CURVE_DIGITS = 4
 METRIC_DIGITS = 6
 SLICE_METRIC = "auc"
-"""The metric of slices that the page shows; records have them all."""
+"""The metric of slices that the page shows, unless the run was chosen by another; records have them all."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Ledger:
 
 
 def compact(record: Mapping[str, Any]) -> Record:
-    """Copy a record with its curves and metrics rounded to what a screen can show, slices with the AUC alone.
+    """Copy a record with its curves and metrics rounded to what a screen can show, slices with one metric alone.
 
     All else stays as it is.
     """
@@ -57,12 +57,16 @@ def compact(record: Mapping[str, Any]) -> Record:
     if kept.get("metrics"):
         kept["metrics"] = rounded(kept["metrics"], METRIC_DIGITS)
     if kept.get("slices"):
-        kept["slices"] = {name: [_lean(each) for each in slices] for name, slices in kept["slices"].items()}
+        metric = lookup(kept, "config.retrieval.metric") or SLICE_METRIC
+        kept["slices"] = {name: [_lean(each, metric) for each in slices] for name, slices in kept["slices"].items()}
+    for extra in EXTRAS:
+        if kept.get(extra):
+            kept[extra] = rounded(kept[extra], CURVE_DIGITS)
     return kept
 
 
-def _lean(found: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = {name: value for name, value in (found.get("metrics") or {}).items() if name == SLICE_METRIC}
+def _lean(found: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    metrics = {name: value for name, value in (found.get("metrics") or {}).items() if name == metric}
     lean = {key: value for key, value in found.items() if key != "metrics"}
     return lean | ({"metrics": rounded(metrics, METRIC_DIGITS)} if metrics else {})
 

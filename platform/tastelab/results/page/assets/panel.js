@@ -12,10 +12,21 @@ const idOf = () => (/^#run=([\w.-]+)/.exec(location.hash) || [])[1];
 const runsOf = (row) => [...row.runs, ...row.failed, ...row.trials].map((id) => DATA.runs[id]).filter(Boolean);
 
 function metricLabel(name) {
-  const known = { auc: "AUC", mrr: "MRR", ndcg: "nDCG", hr: "HR" };
+  const known = { auc: "AUC", mrr: "MRR", ndcg: "nDCG", hr: "HR", kl: "KL", ctr: "CTR", gini: "Gini" };
   const [metric, k] = name.split("@");
-  return (known[metric] || metric) + (k ? `@${k}` : "");
+  return (known[metric] || metric.replace("_", " ")) + (k ? `@${k.replace("_", " ")}` : "");
 }
+
+/** A value of a metric as the tables print it: shares in per cent, counts whole, what is tiny with three digits. */
+function metricValue(name, value) {
+  if (typeof value !== "number") return ABSENT;
+  if (/^(hr|ctr|coverage)(@|$)/.test(name)) return `${(100 * value).toFixed(2)} %`;
+  if (name === "diversity") return grouped(Math.round(value));
+  return name === "popularity" || name === "kl" ? value.toPrecision(3) : number(value);
+}
+
+/** The metric that a run was chosen by. */
+const headline = (run) => (run && run.config && run.config.retrieval && run.config.retrieval.metric) || "auc";
 
 function seconds(value) {
   if (typeof value !== "number") return ABSENT;
@@ -97,17 +108,17 @@ const link = (run, follow = choose) =>
 /** One line a run, its metrics with their intervals, and the mean that the table shows. */
 function runTable(runs, chosen) {
   const metrics = [...new Set(runs.flatMap((run) => Object.keys(run.metrics || {})))];
-  const cell = (found) => h("td", null, number(found && found.mean), found && typeof found.low === "number"
-    ? h("small", null, `${number(found.low)} – ${number(found.high)}`) : null);
+  const cell = (name, found) => h("td", null, metricValue(name, found && found.mean), found && typeof found.low === "number"
+    ? h("small", null, `${metricValue(name, found.low)} – ${metricValue(name, found.high)}`) : null);
   const line = (run) => h("tr", { "aria-current": run === chosen ? "true" : null },
     h("th", { scope: "row" }, nameOf(run)), h("td", { class: "text" }, link(run)),
-    metrics.map((name) => cell((run.metrics || {})[name])),
+    metrics.map((name) => cell(name, (run.metrics || {})[name])),
     h("td", null, seconds(run.wall_time_s)), h("td", { class: "text" }, run.stale ? "stale" : run.status));
   const finished = runs.filter((run) => run.status === "finished");
   const mean = (name) => {
     const values = finished.map((run) => run.metrics && run.metrics[name] && run.metrics[name].mean);
     const known = values.filter((value) => typeof value === "number");
-    return h("td", null, known.length ? number(known.reduce((a, b) => a + b, 0) / known.length) : ABSENT);
+    return h("td", null, known.length ? metricValue(name, known.reduce((a, b) => a + b, 0) / known.length) : ABSENT);
   };
   const means = finished.length > 1
     ? h("tr", { class: "mean" }, h("th", { scope: "row" }, "mean"), h("td"), metrics.map(mean), h("td"), h("td")) : null;
@@ -116,13 +127,14 @@ function runTable(runs, chosen) {
 
 function trialTable(trials, chosen) {
   const names = [...new Set(trials.flatMap((trial) => Object.keys((trial.trial && trial.trial.params) || {})))];
-  const value = (trial) => (trial.metrics && trial.metrics.auc ? trial.metrics.auc.mean : undefined);
+  const metric = headline(trials[0]);
+  const value = (trial) => (trial.metrics && trial.metrics[metric] ? trial.metrics[metric].mean : undefined);
   const shown = (param) => (typeof param === "number" ? String(Number(param.toPrecision(3))) : String(param ?? ABSENT));
   const lines = trials.map((trial) => h("tr", { "aria-current": trial === chosen ? "true" : null },
     h("th", { scope: "row" }, nameOf(trial)), h("td", { class: "text" }, link(trial)),
-    h("td", { class: "text" }, trial.status), h("td", null, number(value(trial))),
+    h("td", { class: "text" }, trial.status), h("td", null, metricValue(metric, value(trial))),
     names.map((name) => h("td", null, shown(trial.trial.params[name])))));
-  return framed(["", "run", "status", "AUC", ...names.map((name) => name.split(".").slice(-2).join("."))], lines, [0, 1, 2]);
+  return framed(["", "run", "status", metricLabel(metric), ...names.map((name) => name.split(".").slice(-2).join("."))], lines, [0, 1, 2]);
 }
 
 /** The AUC of one run on parts of the impressions; where these are too few there is no number. */
@@ -148,7 +160,7 @@ function compared(found) {
   const sign = found.difference > 0 ? "+" : "";
   return [h("h3", null, `Against ${found.against}`),
     h("p", null, `${metricLabel(found.metric)} ${sign}${number(found.difference)}${interval}, p = ${short(found.p)}, not corrected `
-      + `(${found.test}, ${grouped(found.n)} impressions, seed${[found.seeds].flat().length === 1 ? "" : "s"} `
+      + `(${found.test}, ${grouped(found.n)} ${found.metric.startsWith("hr@") ? "users" : "impressions"}, seed${[found.seeds].flat().length === 1 ? "" : "s"} `
       + `${[found.seeds].flat().join(", ")})`)];
 }
 
@@ -165,7 +177,9 @@ function described(run) {
     ["Data", named(data)], ["Encoder", named(encoder)],
     ["Split, ties", [run.split, run.dialect].filter(Boolean).join(", ")],
     ["Features", (run.features || []).join(" + ")], ["Seed", run.seed],
-    ["Impressions", counts.n_total === undefined ? null :
+    ["Clicks", counts.n_users === undefined ? null :
+      `${grouped(counts.n_total)} of ${grouped(counts.n_users)} users, ${grouped(counts.n_cold_targets)} on items unseen in training`],
+    ["Impressions", counts.n_total === undefined || counts.n_users !== undefined ? null :
       `${grouped(counts.n_total)}, ${grouped(counts.n_scored)} scored, ${grouped(counts.n_empty_history)} without history`],
     ["Parameters trained", run.params_total ? `${grouped(run.params_trained)} of ${grouped(run.params_total)}` : null],
     ["Wall time", seconds(run.wall_time_s)],

@@ -1,0 +1,48 @@
+"""What must hold of a configuration of candidate generation before any work; each mistake is one sentence."""
+
+from __future__ import annotations
+
+from tastelab.config import ClusterConfig, RunConfig
+from tastelab.config.retrieval import DAYS, TARGETS, TEXTS
+from tastelab.losses.contrast import ContrastiveLoss
+from tastelab.losses.objective import check_temperature
+from tastelab.modeling.histories import UserTowerConfig
+
+
+def check_retrieval(config: RunConfig, cluster: ClusterConfig) -> None:
+    """Check the part of a configuration that candidate generation adds.
+
+    Raises:
+        ValueError: the configuration cannot run; the sentence says what to change.
+    """
+    chosen, tower = config.retrieval, config.retrieval and config.retrieval.user
+    assert chosen is not None
+    assert isinstance(tower, UserTowerConfig)
+    assert isinstance(chosen.loss, ContrastiveLoss)
+    check_temperature(chosen.temperature, chosen.learnable_temperature)
+    for what, value, known in (
+        ("items.text", chosen.items.text, TEXTS),
+        ("targets", chosen.targets, TARGETS),
+        ("days", chosen.days, DAYS),
+    ):
+        if value not in known:
+            raise ValueError(f"retrieval.{what} is '{value}': choose one of {', '.join(known)}.")
+    if chosen.items.width < 1:
+        raise ValueError(f"retrieval.items.width is {chosen.items.width}: choose at least 1.")
+    if not 0 <= chosen.items.id_dropout < 1:
+        raise ValueError(f"retrieval.items.id_dropout is {chosen.items.id_dropout}: choose a share from 0 to below 1.")
+    if not chosen.ks or min(chosen.ks) < 1:
+        raise ValueError(f"retrieval.ks is {chosen.ks}: give at least one number of retrieved items, 1 or more.")
+    if cluster.accumulation > 1:
+        raise ValueError(
+            "Candidate generation contrasts the clicks of a whole global batch, which micro-steps would cut: leave "
+            "--accumulation at 1, or use more workers."
+        )
+    if chosen.loss.needs_intents and not tower.has_intents:
+        raise ValueError(
+            f"The loss {chosen.loss.name} needs a user tower with intents, and {tower.name} has none: choose the tower "
+            "multi_clrec."
+        )
+    if config.data.domains is not None:
+        raise ValueError("Candidate generation trains on all domains: leave data.domains out, or prepare them apart.")
+    tower.check(chosen.items.width, config.data.max_history)
