@@ -3,7 +3,8 @@
 Varies  what a clicked item is contrasted with: every item (full softmax), drawn negatives (negative sampling, shared
         negative sampling, sampled softmax with its logQ correction), nothing but a weight (IPW), the other clicks
         of the batch and of past batches (CLRec); and the user tower: several interests or intents, SASRec, the mean.
-        Temperature, queue, intents and auxiliary weights are searched by Optuna on a validation part of train.
+        Learning rate, temperature, queue, intents and auxiliary weights are searched by Optuna on a validation part
+        of train.
 Fixed   item tower (ID, category, source, tags, frozen text), width, epochs, batch; the catalogue is never sampled.
 Fills   reports/tables/candidate_generation.md and the degree histogram of what each system retrieves.
 Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: two minutes; --paper: GPUs.
@@ -13,6 +14,7 @@ from tastelab.experiment import NOTHING, Choice, Experiment, Float, Given, Varia
 from tastelab.launch import run
 from tastelab.presets import retrieval
 from tastelab.results.degrees import DegreeHistogram
+from tastelab.results.pairs import MetricPair
 from tastelab.results.tables import Table
 
 ROWS = {
@@ -40,6 +42,7 @@ experiment = Experiment(
     group="row",
     rows=Variants(ROWS),
     search={
+        "optim.learning_rate": Float(5e-4, 5e-3, log=True),
         "retrieval.temperature": Float(0.05, 0.3, log=True),
         "retrieval.loss.queue": Given("row", {label: Choice.of(640, 2_560) for label in QUEUED}, otherwise=NOTHING),
         "retrieval.user.num_intents": Given("row", INTENTS, otherwise=NOTHING),
@@ -55,6 +58,7 @@ experiment = Experiment(
     baselines=("random", "popularity", "frozen"),
 )
 
+FIGURES = ("candidate_generation_degrees", "candidate_generation_popularity")
 LABELS = tuple((label, label) for label in ROWS)
 
 tables = [
@@ -63,7 +67,18 @@ tables = [
         "Candidate generation over the whole catalogue",
         rows=LABELS,
         columns=(
-            *("hr@50", "hr@50:interval", "hr@50:sd", "hr@10", "hr@200", "diversity", "coverage", "gini"),
+            *(
+                "hr@50",
+                "hr@50:interval",
+                "hr@50:sd",
+                "hr@10",
+                "hr@200",
+                "hr@50_warm",
+                "hr@50_cold",
+                "diversity",
+                "coverage",
+                "gini",
+            ),
             *("popularity_index", "vs_first", "vs_first:holm", "seeds"),
         ),
         details=("trials", "trained", "wall_time", "throughput", "memory"),
@@ -73,11 +88,15 @@ tables = [
             "Shared negative sampling": "B.shared_negative_sampling",
             "Sampled softmax": "B.sampled_softmax",
             "CLRec": "B.clrec",
+            "Multi-interest (MIND)": "B.mind",
         },
-        figures=("candidate_generation_degrees",),
+        figures=FIGURES,
     )
 ]
-plots = [DegreeHistogram("candidate_generation_degrees", "How often an item is retrieved", rows=LABELS)]
+plots = [
+    DegreeHistogram(FIGURES[0], "How often an item is retrieved", rows=LABELS),
+    MetricPair(FIGURES[1], "Hit rate against popularity", rows=LABELS, metric="hr@50", against="popularity_index"),
+]
 
 if __name__ == "__main__":
     run(experiment, tables, plots)

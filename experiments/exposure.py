@@ -8,7 +8,7 @@ Fills   reports/tables/exposure.md: HR@50, how popular and how diverse what is r
         world of the default size is such a log, and its q is known. The candidates of the mix are windows in time and
         those of MovieLens are drawn: their counts say how candidates were made, not what a policy showed. MIND's
         candidates are what was shown (--paper).
-Costs   default size: about COST on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
+Costs   default size: about five minutes on 2 CPU cores; --smoke: a minute or two; --paper: GPUs.
 """
 
 from tastelab.experiment import Experiment, Variants

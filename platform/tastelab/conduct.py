@@ -16,7 +16,7 @@ from tastelab.cluster.runtime import await_gpus, cluster
 from tastelab.cluster.trainer import clean_up
 from tastelab.cluster.tuner import Trials
 from tastelab.compare import compare
-from tastelab.config import digest, replace_at, to_dict
+from tastelab.config import digest, headline, replace_at, to_dict
 from tastelab.evaluation import baselines
 from tastelab.experiment import Experiment, Point, seeded
 from tastelab.modeling.encoders import encoder_facts
@@ -118,7 +118,7 @@ class Conductor:
         studies.mend(study, self._searched)
         missing = stage.num_trials - studies.num_finished(study)
         if missing > 0:
-            progress = Progress("search", stage.num_trials, done=stage.num_trials - missing)
+            progress = self._progress("search", stage.num_trials, stage.num_trials - missing)
 
             def write(status: str, point: Point, last: dict[str, Any]) -> dict[str, Any]:
                 return self._write("search", status, point, last, progress)
@@ -131,6 +131,9 @@ class Conductor:
         if lost := [label for label in experiment.rows.values if label not in best]:
             print(f"No trial succeeded for {', '.join(lost)}: see the failed trials under the table.")
         return list(best.values())
+
+    def _progress(self, what: str, total: int, done: int) -> Progress:
+        return Progress(what, total, done, headline(self.stage.base))
 
     def _wanted(self, points: list[Point]) -> list[Point]:
         """Return each point with every seed, and the frozen encoder, scored on the reported split."""
@@ -145,7 +148,7 @@ class Conductor:
         group = self.stage.experiment.group
         missing = [point for point in wanted if not self._recorded(self._identify(point), point.labels[group])]
         if missing:
-            progress, written = Progress("final runs", len(wanted), done=len(wanted) - len(missing)), 0
+            progress, written = self._progress("final runs", len(wanted), len(wanted) - len(missing)), 0
 
             def write(status: str, point: Point, last: dict[str, Any]) -> dict[str, Any]:
                 nonlocal written
@@ -190,7 +193,7 @@ class Conductor:
         extra: dict[str, Any] = {key: last[key] for key in ("trial", "error") if key in last}
         wall_time_s = last.get("wall_time") or last.get("time_total_s") or 0.0
         result = json.loads(last.get("result", "{}"))
-        extra |= {key: result[key] for key in ("slices", "gamma", "degrees", "optimum") if key in result}
+        extra |= {key: result[key] for key in ("slices", "gamma") if key in result}
         record = self.stage.recorder.record(role, status, job, point, result, wall_time_s, **extra)
         self.stage.store.append(record)
         clean_up(job)

@@ -43,8 +43,8 @@ class Choice:
 
     def suggest(self, trial: Suggest, path: str, labels: dict[str, str]) -> Any:
         """Draw a value and note its label."""
-        labels[path] = trial.suggest_categorical(path, list(self.values))
-        return self.values[labels[path]]
+        label = labels[path.split("[")[0]] = trial.suggest_categorical(path, list(self.values))
+        return self.values[label]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from tqdm import tqdm
 class Progress:
     """Counts runs as they end, with rate and remaining time."""
 
-    def __init__(self, what: str, total: int, done: int = 0) -> None:
-        """Count towards `total` runs, of which `done` were found finished."""
-        self.what, self.total, self.done = what, total, done
+    def __init__(self, what: str, total: int, done: int = 0, metric: str = "auc") -> None:
+        """Count towards `total` runs, of which `done` were found finished; `metric` is what a line tells of each."""
+        self.what, self.total, self.done, self.metric = what, total, done, metric.upper()
         self._bar = tqdm(total=total, initial=done, desc=what, unit="run", disable=not sys.stderr.isatty())
 
-    def line(self, label: str, status: str, auc: float | None, seconds: float, error: str | None = None) -> None:
+    def line(self, label: str, status: str, value: float | None, seconds: float, error: str | None = None) -> None:
         """Tell how one run ended."""
         self.done += 1
-        known = auc is not None and not math.isnan(auc)
-        outcome = error if status == "failed" else f"AUC {auc:.4f}" if known else "no result"
+        known = value is not None and not math.isnan(value)
+        outcome = error if status == "failed" else f"{self.metric} {value:.4f}" if known else "no result"
         text = f"[{self.what} {self.done}/{self.total}] {label}: {status}, {outcome}, {seconds:.0f} s"
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()

@@ -155,7 +155,8 @@ class ExposureWorld:
 
     def sessions(self, users_U: Ints, states_U: Ints, rng: np.random.Generator) -> ShownTo:
         """Draw the sessions of users until each has clicked."""
-        rounds, waiting, cumulative = [], np.arange(len(users_U)), _ladder(self.q_SN)
+        rounds: list[tuple[Ints, ...]] = []
+        waiting, cumulative = np.arange(len(users_U)), _ladder(self.q_SN)
         while len(waiting):
             states_P1 = states_U[waiting][:, None]
             levels_PC = states_P1 + rng.random((len(waiting), SESSION))
@@ -178,7 +179,8 @@ def _ladder(q_SN: Floats) -> Floats:
     """Return cumulative probabilities of all states end to end, state s between s and s + 1, for one search in all."""
     cumulative_SN = np.cumsum(q_SN, axis=1)
     cumulative_SN[:, -1] = 1.0
-    return (np.minimum(cumulative_SN, 1.0) + np.arange(len(q_SN))[:, None]).ravel()
+    ladder_SN: Floats = np.minimum(cumulative_SN, 1.0) + np.arange(len(q_SN))[:, None]
+    return ladder_SN.ravel()
 
 
 def _standardised(values: Floats) -> Floats:

@@ -41,7 +41,7 @@ class MultiCLRec(ContrastiveLoss):
     intent_queue: int = 256
     """Places of each intent's queue, which what leaves the main queue enters."""
     cached: bool = False
-    """Whether the main queue holds vectors of earlier steps, without gradient, in place of IDs encoded anew."""
+    """Whether the queues hold vectors of earlier steps, without gradient, in place of IDs encoded anew."""
     aux1: float = 0.1
     """Weight of `−log p_{h+|T}`: an item belongs to one intent."""
     aux2: float = 0.1

@@ -27,7 +27,7 @@ def candidate_generation(**overrides: object) -> RunConfig:
     """
     config = RunConfig(
         data=DataConfig(max_history=50),
-        optim=OptimConfig(global_batch=256, epochs=4, learning_rate=3e-3, weight_decay=0.01),
+        optim=OptimConfig(global_batch=256, epochs=6, learning_rate=2e-3, weight_decay=0.01),
         evaluation=EvalConfig(validations=2, max_impressions=2_000),
         retrieval=RetrievalConfig(),
     )
@@ -72,23 +72,23 @@ def untrained_retrieval(width: int) -> dict[str, Any]:
 def smoke(changes: Mapping[str, Any] | None = None, **chosen: Any) -> Size:
     """About a minute on 2 CPU cores: one worker a run, two side by side, one short epoch; no quality."""
     overrides = {
-        "data.train_impressions": 128,
+        "data.train_impressions": 3_000,  # more than the longest queue holds
         "data.max_history": 8,
-        "optim.global_batch": 32,
         "optim.epochs": 1,
         "model.encoder.num_layers": 2,
         "evaluation.validations": 1,
-        "evaluation.max_impressions": 32,
+        "evaluation.max_impressions": 200,
         **(changes or {}),
     }
-    return Size(
-        overrides, **{"dataset": "synthetic-smoke", "seeds": (0,), "workers": 1, "cpus_per_worker": 0.4, **chosen}
-    )
+    return Size(overrides, **{"dataset": "synthetic", "seeds": (0,), "workers": 1, "cpus_per_worker": 0.4, **chosen})
 
 
 def default(changes: Mapping[str, Any] | None = None, **chosen: Any) -> Size:
-    """An honest run on two CPU cores: all clicks of a small data set, one worker a run, two side by side."""
-    return Size(dict(changes or {}), **{"seeds": (0,), "workers": 1, "cpus_per_worker": 0.4, **chosen})
+    """An honest run on two CPU cores: at most 20,000 clicks an epoch, one worker a run, two side by side."""
+    return Size(
+        {"data.train_impressions": 20_000, **(changes or {})},
+        **{"seeds": (0,), "workers": 1, "cpus_per_worker": 0.4, **chosen},
+    )
 
 
 def paper(changes: Mapping[str, Any] | None = None, **chosen: Any) -> Size:

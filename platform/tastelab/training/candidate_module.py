@@ -85,9 +85,9 @@ class CandidateModule(Trainable):
         self.wants: Wants = self.loss.wants(model.catalogue.num_items)
         self.drawn = drawn
         wants, num_intents = self.wants, model.user_tower.num_vectors
-        queued_width = model.width if wants.cached or wants.intent_queue else 0  # of IDs alone there is no vector
-        self.queue = Queue(wants.queue, queued_width) if wants.queue else None
-        self.intent_queues = IntentQueues(num_intents, wants.intent_queue, model.width) if wants.intent_queue else None
+        width = model.width if wants.cached else 0  # IDs alone have no vectors
+        self.queue = Queue(wants.queue, width) if wants.queue else None
+        self.intent_queues = IntentQueues(num_intents, wants.intent_queue, width) if wants.intent_queue else None
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
         self._leaving: tuple[Tensor, Tensor] | None = None
 
@@ -186,6 +186,9 @@ class CandidateModule(Trainable):
         if self.queue is not None and not wants.cached:
             queued = self.queue.contents()
             wanted["queue"] = _share(queued.ids_Q[queued.mask_Q])
+        if self.intent_queues is not None and not wants.cached:
+            ids_HR, _, mask_HR = self.intent_queues.contents()
+            wanted["intents"] = _share(ids_HR[mask_HR])
         return wanted
 
     def _contrast(self, step: _Step, batch: SequenceBatch) -> Contrast:
@@ -203,7 +206,7 @@ class CandidateModule(Trainable):
             catalogue_MD=shared.get("catalogue"),
             log_q_N=self._propensity(ids_N, last_N),
             num_items=self.ranker.catalogue.num_items,
-            intents=self._intents(step) if self.loss.needs_intents else None,
+            intents=self._intents(step, shared.get("intents")) if self.loss.needs_intents else None,
         )
 
     def _sampled(
@@ -241,17 +244,23 @@ class CandidateModule(Trainable):
         vectors_QD = vectors_QD.masked_scatter(queued.mask_Q.unsqueeze(1), shared["queue"])
         return Queued(queued.ids_Q, vectors_QD, queued.mask_Q)
 
-    def _intents(self, step: _Step) -> Intents:
+    def _intents(self, step: _Step, encoded_ED: Tensor | None) -> Intents:
+        """Gather what intents know; the IDs in their queues are encoded anew unless the queues hold vectors."""
         users, queues = step.users, self.intent_queues
         assert users.weights_NK is not None and users.routing_K is not None and users.num_routed is not None
         assert queues is not None
         routed_K = whole(users.routing_K[None]).sum(dim=0)
-        contents = queues.contents()
+        ids_HR, vectors_HRD, mask_HR = queues.contents()
+        if encoded_ED is not None:
+            vectors_HRD = encoded_ED.new_zeros((*ids_HR.shape, self.ranker.width))
+            vectors_HRD = vectors_HRD.masked_scatter(mask_HR.unsqueeze(2), encoded_ED)
         return Intents(
             whole(users.weights_NK),
             whole(self.ranker.user_tower.log_routing(step.categories_nE)),
             routed_K / whole(users.num_routed[None]).sum().clamp(min=1.0),
-            *contents,
+            ids_HR,
+            vectors_HRD,
+            mask_HR,
         )
 
 

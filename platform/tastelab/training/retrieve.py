@@ -12,6 +12,7 @@ import torch
 
 from tastelab.config import RetrievalConfig, RunConfig, headline, objective
 from tastelab.data.clicks import fitting_and_validation_clicks, reported_clicks
+from tastelab.data.exposure import exposure_report
 from tastelab.data.negatives import Drawer
 from tastelab.data.propensity import distribution
 from tastelab.data.sequences import Sequences, prepare_sequences
@@ -125,6 +126,7 @@ def retrieve(job: Job, session: Session) -> dict[str, Any]:
         "counts": final.counts,
         "degrees": final.degrees,
         **({"optimum": final.optimum} if final.optimum else {}),
+        **({"exposure": exposure_report(setting.data)} if job.keep else {}),
         "params_trained": num_trainable(setting.model) if config.optim.epochs else 0,
         "params_total": num_parameters(setting.model),
         "throughput": {"impressions_per_s": rate} if rate else {},
