@@ -34,7 +34,7 @@ ROWS = {
 experiment = Experiment(
     name="exposure",
     question=__doc__,
-    base=retrieval.candidate_generation(retrieval__items__text="none", retrieval__ks=(10, 50)),
+    base=retrieval.candidate_generation(retrieval__ks=(10, 50)),
     group="row",
     rows=Variants(ROWS),
     sizes={

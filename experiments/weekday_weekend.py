@@ -13,10 +13,12 @@ from tastelab.launch import run
 from tastelab.presets import retrieval
 from tastelab.results.tables import Table
 
+QUEUE = 1_024
+"""Places of the queue: of a small data set's weekdays there are fewer clicks than [B]'s queue has places."""
 ROWS = {
     "Sampled softmax": retrieval.contrast("sampled_softmax"),
-    "CLRec": retrieval.contrast("clrec"),
-    "Multi-CLRec": retrieval.multi_clrec(num_intents=8),
+    "CLRec": retrieval.contrast("clrec", queue=QUEUE),
+    "Multi-CLRec": retrieval.multi_clrec(num_intents=8, queue=QUEUE),
 }
 
 experiment = Experiment(

@@ -21,6 +21,7 @@ from tastelab.stage import (
     Options,
     at_size,
     based,
+    check_sizes_of_rows,
     chosen_seeds,
     encoder_paths,
     num_fitted,
@@ -89,6 +90,7 @@ def look_ahead(experiment: Experiment, options: Options) -> Outlook:
             experiment, options, size, base, words, encoder, facts.train - validation, validation, facts.dev, "dev", ()
         )
     experiment = on_domains(experiment, data)
+    check_sizes_of_rows(experiment, base, data)
     fitting, validation = num_fitted(data, base)
     split, reported = reported_split(data), num_reported(data, base)
     store = RecordStore(options.cluster.reports)

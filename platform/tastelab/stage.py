@@ -98,8 +98,7 @@ def prepare(experiment: Experiment, options: Options) -> Stage:
     experiment = on_domains(experiment, data)
     check_configurations(experiment, base, cluster)
     configs = [base, *(point.config for point in experiment.grid(base))]
-    for config in configs:
-        num_fitted(data, config)
+    check_sizes_of_rows(experiment, base, data)
     readings: dict[str, Reading] = {}
     probed = [replace_at(config, values) for config in configs for values in experiment.probes.values()]
     for config in (*configs, *probed):
@@ -144,8 +143,23 @@ def num_fitted(data: PreparedData, config: RunConfig) -> tuple[int, int]:
         return len(fitting), len(validation)
     sequences = prepare_sequences(data)
     fitting, validation = fitting_and_validation_clicks(sequences, config.data, config.retrieval.days)
-    check_sizes(config.retrieval, data.num_items, len(fitting))
     return len(fitting), len(validation)
+
+
+def check_sizes_of_rows(experiment: Experiment, base: RunConfig, data: PreparedData) -> None:
+    """Check that the data have enough for every row of an experiment.
+
+    Raises:
+        ValueError: a row has nothing to train on or to look at, or asks for more than there is.
+    """
+    for point in experiment.grid(base):
+        num_clicks, _ = num_fitted(data, point.config)
+        if (retrieval := point.config.retrieval) is None or retrieval.simulation is not None:
+            continue  # a simulation makes its own clicks
+        try:
+            check_sizes(retrieval, data.num_items, num_clicks)
+        except ValueError as error:
+            raise ValueError(f"Row '{point.labels[experiment.group]}': {error}") from error
 
 
 def num_reported(data: PreparedData, config: RunConfig) -> int:

@@ -51,9 +51,10 @@ class Sampled:
     """Drawn negatives: one set (L, …) for the batch, or one for each example (N, L, …)."""
 
     ids: Tensor  # int64 (L,) or (N, L)
-    vectors: Tensor  # float32 (L, D) or (N, L, D)
+    vectors: Tensor  # float32 (L, D) or (N, L, D); with `place_NL` (E, D), every distinct item once
     log_p: Tensor  # float32, as ids: log-probability of each draw, given its user where the distribution knows users
     log_p_positive_N: Tensor  # of the positives, from the same distribution
+    place_NL: Tensor | None = None  # int64, the row of `vectors` that each draw is
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from tastelab.config import CandidateLoss
 from tastelab.losses.contrast import Contrast, ContrastiveLoss, Terms, Wants
 from tastelab.losses.contrasting import check_count, positive_logits, similarities
+from tastelab.losses.drawn_logits import drawn_logits
 
 
 @CandidateLoss.register("negative_sampling")
@@ -47,7 +49,10 @@ class NegativeSampling(ContrastiveLoss):
 def negative_logits(contrast: Contrast) -> Tensor:
     """Return `phi(x, y_i)` of the drawn negatives, shape (N, L), whether they are shared or not."""
     assert contrast.sampled is not None, "no negatives were drawn"
-    vectors = contrast.sampled.vectors
+    vectors, place_NL = contrast.sampled.vectors, contrast.sampled.place_NL
+    if place_NL is not None:
+        users_ND = contrast.users_ND.to(torch.promote_types(contrast.users_ND.dtype, torch.float32))
+        return drawn_logits(users_ND, vectors.to(users_ND.dtype), place_NL) / contrast.temperature
     if vectors.dim() == 2:
         return similarities(contrast.users_ND, vectors) / contrast.temperature
     return similarities(contrast.users_ND.unsqueeze(1), vectors).squeeze(1) / contrast.temperature

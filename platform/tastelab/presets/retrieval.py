@@ -17,6 +17,7 @@ from tastelab.config import (
     replace_at,
 )
 from tastelab.experiment import Size
+from tastelab.presets import GTE
 
 
 def candidate_generation(**overrides: object) -> RunConfig:
@@ -94,4 +95,4 @@ def default(changes: Mapping[str, Any] | None = None, **chosen: Any) -> Size:
 def paper(changes: Mapping[str, Any] | None = None, **chosen: Any) -> Size:
     """MIND-small, width 128, batch 1,024; needs GPUs. [B]'s own data are not public, and it states few sizes."""
     settings = {"optim.global_batch": 1_024, "retrieval.items.width": 128, "optim.epochs": 10, **(changes or {})}
-    return Size(settings, **{"dataset": "mind-small", "seeds": (0, 1, 2), **chosen})
+    return Size(settings, **{"dataset": "mind-small", "encoder": GTE, "seeds": (0, 1, 2), **chosen})

@@ -21,7 +21,7 @@ from torch.nn.functional import embedding
 
 from tastelab.config import RetrievalConfig
 from tastelab.data.negatives import Drawer
-from tastelab.evaluation.collectives import gather_ragged, rank, sum_over_ranks, world_size
+from tastelab.evaluation.collectives import gather_equal, gather_ragged, rank, sum_over_ranks, world_size
 from tastelab.losses.contrast import Contrast, ContrastiveLoss, Intents, Queued, Sampled, Wants
 from tastelab.losses.objective import Temperature
 from tastelab.losses.queue import IntentQueues, Queue
@@ -55,10 +55,10 @@ class _Step:
     users: Users
     positives_nD: Tensor
     ids_n: Tensor
-    rows_n: Tensor
     last_n: Tensor
     """Item of the last click that each query sees."""
     categories_nE: Tensor
+    ids_E: Tensor
     vectors_ED: Tensor
     place: Mapping[str, Tensor]
     """Places, in `vectors_ED`, of this worker's share of what is contrasted with."""
@@ -161,9 +161,9 @@ class CandidateModule(Trainable):
             users,
             items.vectors_ED[targets_n],
             ids_E[targets_n],
-            batch.rows_B[row_n],
             last_n,
             items.categories_EC[targets_n],
+            ids_E,
             items.vectors_ED,
             place,
         )
@@ -193,7 +193,7 @@ class CandidateModule(Trainable):
 
     def _contrast(self, step: _Step, batch: SequenceBatch) -> Contrast:
         tower, users = self.ranker.user_tower, step.users
-        shared = {name: whole(step.vectors_ED[place]) for name, place in step.place.items()}
+        shared = {name: whole(step.vectors_ED[place]) for name, place in step.place.items() if name != "sampled"}
         ids_N, last_N = whole(step.ids_n), whole(step.last_n)
         return Contrast(
             users_NKD=whole(users.vectors_NKD),
@@ -201,7 +201,7 @@ class CandidateModule(Trainable):
             positives_ND=whole(step.positives_nD),
             positive_ids_N=ids_N,
             temperature=_own_share(self.temperature()),
-            sampled=self._sampled(shared, step, batch, ids_N, last_N),
+            sampled=self._sampled(step, batch, ids_N, last_N),
             queue=self._queued(shared),
             catalogue_MD=shared.get("catalogue"),
             log_q_N=self._propensity(ids_N, last_N),
@@ -209,24 +209,19 @@ class CandidateModule(Trainable):
             intents=self._intents(step, shared.get("intents")) if self.loss.needs_intents else None,
         )
 
-    def _sampled(
-        self, shared: Mapping[str, Tensor], step: _Step, batch: SequenceBatch, ids_N: Tensor, last_N: Tensor
-    ) -> Sampled | None:
+    def _sampled(self, step: _Step, batch: SequenceBatch, ids_N: Tensor, last_N: Tensor) -> Sampled | None:
         drawer, wants = self.drawn.negatives, self.wants
         if not wants.sampled or drawer is None:
             return None
-        last = last_N.cpu().numpy()
+        place, last, device = step.place["sampled"], last_N.cpu().numpy(), ids_N.device
+        log_p_positive_N = _floats(drawer.log_p(ids_N.cpu().numpy(), last), device)
+        ids = whole(step.ids_E[place])
+        log_p = _floats(drawer.log_p(ids.cpu().numpy(), None if wants.shared else last), device)
         if wants.shared:
-            ids = drawer.shared(wants.sampled, self.drawn.seed, batch.epoch, batch.step)
-            log_p = drawer.log_p(ids)
-        else:
-            ids = drawer.each(wants.sampled, whole(step.rows_n).cpu().numpy(), self.drawn.seed, batch.epoch, last)
-            log_p = drawer.log_p(ids, last)
-        device = ids_N.device
-        log_p_positive = drawer.log_p(ids_N.cpu().numpy(), last)
-        return Sampled(
-            torch.from_numpy(ids).to(device), shared["sampled"], _floats(log_p, device), _floats(log_p_positive, device)
-        )
+            return Sampled(ids, whole(step.vectors_ED[place]), log_p, log_p_positive_N)
+        # An item is drawn many times: its vector travels once, and is not copied for its draws.
+        place_NL = whole(place + _rows_before(len(step.vectors_ED), device))
+        return Sampled(ids, whole(step.vectors_ED), log_p, log_p_positive_N, place_NL)
 
     def _propensity(self, ids_N: Tensor, last_N: Tensor) -> Tensor | None:
         drawer = self.drawn.propensity
@@ -276,6 +271,11 @@ def whole(values_n: Tensor) -> Tensor:
 def _share(ids: Tensor) -> Tensor:
     """Return this worker's contiguous part of what all workers encode together."""
     return ids.tensor_split(world_size())[rank()]
+
+
+def _rows_before(num_rows: int, device: torch.device) -> int:
+    """Return how many rows the workers before this one put into `whole`, if this one puts in `num_rows`."""
+    return int(gather_equal(torch.tensor([num_rows], device=device))[: rank()].sum())
 
 
 def _own_share(value: Tensor) -> Tensor:
