@@ -3,8 +3,7 @@
 Varies  what a clicked item is contrasted with: every item (full softmax), drawn negatives (negative sampling, shared
         negative sampling, sampled softmax with its logQ correction), nothing but a weight (IPW), the other clicks
         of the batch and of past batches (CLRec); and the user tower: several interests or intents, SASRec, the mean.
-        Learning rate, temperature, queue, intents and auxiliary weights are searched by Optuna on a validation part
-        of train.
+        Temperature, queue, intents and auxiliary weights are searched by Optuna on a validation part of train.
 Fixed   item tower (ID, category, source, tags, frozen text), width, epochs, batch; the catalogue is never sampled.
 Fills   reports/tables/candidate_generation.md and the degree histogram of what each system retrieves.
 Costs   default size: about a quarter of an hour on 2 CPU cores; --smoke: two minutes; --paper: GPUs.
@@ -42,7 +41,6 @@ experiment = Experiment(
     group="row",
     rows=Variants(ROWS),
     search={
-        "optim.learning_rate": Float(5e-4, 5e-3, log=True),
         "retrieval.temperature": Float(0.05, 0.3, log=True),
         "retrieval.loss.queue": Given("row", {label: Choice.of(640, 2_560) for label in QUEUED}, otherwise=NOTHING),
         "retrieval.user.num_intents": Given("row", INTENTS, otherwise=NOTHING),

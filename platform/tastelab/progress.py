@@ -7,13 +7,15 @@ import sys
 
 from tqdm import tqdm
 
+from tastelab.results.measures import metric_label
+
 
 class Progress:
     """Counts runs as they end, with rate and remaining time."""
 
     def __init__(self, what: str, total: int, done: int = 0, metric: str = "auc") -> None:
         """Count towards `total` runs, of which `done` were found finished; `metric` is what a line tells of each."""
-        self.what, self.total, self.done, self.metric = what, total, done, metric.upper()
+        self.what, self.total, self.done, self.metric = what, total, done, metric_label(metric)
         self._bar = tqdm(total=total, initial=done, desc=what, unit="run", disable=not sys.stderr.isatty())
 
     def line(self, label: str, status: str, value: float | None, seconds: float, error: str | None = None) -> None:

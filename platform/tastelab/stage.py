@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tastelab.checks import check_configurations, check_on_encoders
+from tastelab.checks_retrieval import check_on_data
 from tastelab.config import ClusterConfig, RunConfig, replace_at
 from tastelab.data.catalog import resolve
 from tastelab.data.clicks import fitting_and_validation_clicks, reported_clicks
@@ -147,17 +148,19 @@ def num_fitted(data: PreparedData, config: RunConfig) -> tuple[int, int]:
 
 
 def check_sizes_of_rows(experiment: Experiment, base: RunConfig, data: PreparedData) -> None:
-    """Check that the data have enough for every row of an experiment.
+    """Check that the data have enough for every row of an experiment, and know what the row asks of them.
 
     Raises:
         ValueError: a row has nothing to train on or to look at, or asks for more than there is.
     """
     for point in experiment.grid(base):
         num_clicks, _ = num_fitted(data, point.config)
-        if (retrieval := point.config.retrieval) is None or retrieval.simulation is not None:
-            continue  # a simulation makes its own clicks
+        if (retrieval := point.config.retrieval) is None:
+            continue
         try:
-            check_sizes(retrieval, data.num_items, num_clicks)
+            check_on_data(retrieval, data)
+            if retrieval.simulation is None:  # a simulation makes its own clicks
+                check_sizes(retrieval, data.num_items, num_clicks)
         except ValueError as error:
             raise ValueError(f"Row '{point.labels[experiment.group]}': {error}") from error
 

@@ -23,7 +23,7 @@ def drawn_logits(users_ND: Tensor, vectors_ED: Tensor, place_NL: Tensor) -> Tens
         place_NL: int64 rows of `vectors_ED`; they may repeat.
     """
     if users_ND.device.type == "cpu" and place_NL.numel():
-        products_NL: Tensor = _OnCPU.apply(users_ND, vectors_ED, place_NL)
+        products_NL: Tensor = _OnCPU.apply(users_ND, vectors_ED, place_NL)  # type: ignore[no-untyped-call]
         return products_NL
     return (embedding(place_NL, vectors_ED) @ users_ND.unsqueeze(2)).squeeze(2)
 
@@ -36,10 +36,12 @@ class _OnCPU(torch.autograd.Function):
         """Compute the products alone that are asked for, of all N · E."""
         ctx.save_for_backward(users_ND, vectors_ED, place_NL)
         zeros_NE = _sparse(torch.zeros(place_NL.numel(), dtype=users_ND.dtype), place_NL, len(vectors_ED))
-        return torch.sparse.sampled_addmm(zeros_NE, users_ND, vectors_ED.T, beta=0.0).values().view(place_NL.shape)
+        products_NE = torch.sparse.sampled_addmm(zeros_NE, users_ND, vectors_ED.T, beta=0.0)
+        products_NL: Tensor = products_NE.values().view(place_NL.shape)
+        return products_NL
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_NL: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Sum vectors weighted by the gradient: of each user's items, and of each item's users."""
         users_ND, vectors_ED, place_NL = ctx.saved_tensors

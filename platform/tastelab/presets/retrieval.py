@@ -28,7 +28,7 @@ def candidate_generation(**overrides: object) -> RunConfig:
     """
     config = RunConfig(
         data=DataConfig(max_history=50),
-        optim=OptimConfig(global_batch=256, epochs=6, learning_rate=2e-3, weight_decay=0.01),
+        optim=OptimConfig(global_batch=256, epochs=10, learning_rate=1e-3, weight_decay=0.01),
         evaluation=EvalConfig(validations=2, max_impressions=2_000),
         retrieval=RetrievalConfig(),
     )

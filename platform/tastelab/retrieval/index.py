@@ -177,7 +177,8 @@ class ItemIndex:
 
     def _check(self, users_NKD: Scores, k: int) -> None:
         if not 1 <= k <= self.about.num_items:
-            raise ValueError(f"k is {k} and the index has {self.about.num_items:,} items: choose k from 1 to that.")
+            most = self.about.num_items
+            raise ValueError(f"k is {k} and the index has {most:,} items: choose k from 1 to {most}.")
         if users_NKD.ndim != 3 or users_NKD.shape[2] != self.about.dim:
             raise ValueError(
                 f"The index has vectors of width {self.about.dim}, the users {users_NKD.shape}: (N, K, D)."

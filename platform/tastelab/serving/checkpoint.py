@@ -87,11 +87,17 @@ def _read_about(folder: Path) -> dict[str, Any]:
         )
     try:
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        about["config"], about["encoder"]["name"], about["encoder"]["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
+        retrieves = about["config"].get("retrieval")
+        about["encoder"]["name"], about["encoder"]["fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder / 'config.json'} does not describe a run: pass a checkpoint that tastelab wrote."
         ) from error
+    if retrieves:
+        raise ValueError(
+            f"The checkpoint {folder} was trained to retrieve, not to rank: use `tastelab retrieve`, or pass the "
+            "checkpoint of a ranking run."
+        )
     return dict(about)
 
 

@@ -163,7 +163,13 @@ class Retriever:
     def _notes(self, clicks: list[Click], latest: list[Click]) -> list[str]:
         notes = [] if clicks else [EMPTY]
         if outside := sum(click.row == OUTSIDE for click in latest):
-            notes.append(f"{outside} of the clicks are no items of the data: each is known by its text alone.")
+            named = next(click.title for click in latest if click.row == OUTSIDE)
+            notes.append(
+                f"'{named}' is no id and no title of the data: it is taken for the text of an item from outside."
+                if outside == 1
+                else f"{outside} of the clicks are no id and no title of the data, the first is '{named}': they are "
+                "taken for texts of items from outside."
+            )
         if len(latest) < len(clicks):
             notes.append(f"The latest {len(latest)} of {len(clicks)} clicks count, as in training.")
         return notes
