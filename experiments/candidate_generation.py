@@ -48,6 +48,7 @@ experiment = Experiment(
         "retrieval.loss.aux2": Given("row", AUXILIARY, otherwise=NOTHING),
         "retrieval.loss.aux3": Given("row", AUXILIARY, otherwise=NOTHING),
     },
+    even=True,
     sizes={
         "smoke": retrieval.smoke(only=("Sampled softmax", "CLRec", "Multi-CLRec"), trials=3),
         "default": retrieval.default(trials=24, seeds=(0, 1)),

@@ -114,7 +114,9 @@ class Conductor:
         stage, experiment = self.stage, self.stage.experiment
         storage = studies.open_storage(stage.template.cluster.home, experiment.name, stage.options.storage)
         prints = (stage.data.fingerprint, stage.template.encoder_fingerprint)
-        study = studies.open_study(storage, experiment.study_name(stage.base, stage.options.size, prints), experiment)
+        study = studies.open_study(
+            storage, experiment.study_name(stage.base, stage.options.size, prints), experiment, stage.num_trials
+        )
         studies.mend(study, self._searched)
         missing = stage.num_trials - studies.num_finished(study)
         if missing > 0:

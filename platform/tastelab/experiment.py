@@ -159,6 +159,8 @@ class Experiment:
     """Values at `group`, or variants, in the order of the table."""
     search: Mapping[str, Space] = field(default_factory=dict)
     """Searched by Optuna beside `group`; empty: a grid over the rows alone."""
+    even: bool = False
+    """Whether every row gets as many trials of the search; otherwise the sampler turns to the rows that do well."""
     sizes: Mapping[str, Size] = field(default_factory=lambda: {"default": Size()})
     baselines: tuple[str, ...] = ("random", "popularity", "newest", "tfidf", "frozen")
     probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

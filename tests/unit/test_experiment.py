@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from tastelab.config import Adaptation, Auxiliary, ObjectiveConfig, Pooling, RunConfig, replace_at
-from tastelab.experiment import Choice, Experiment, Float, Given, Point, Size, TrainedOn, Variants, seeded
+from tastelab.experiment import NOTHING, Choice, Experiment, Float, Given, Point, Size, TrainedOn, Variants, seeded
 
 BASE = RunConfig(objective=ObjectiveConfig(auxiliaries=(Auxiliary.named("uniformity"),)))
 ROWS = Choice({"LoRA 4": Adaptation.named("lora", rank=4), "full": Adaptation.named("full")})
@@ -173,6 +173,33 @@ def test_a_draw_of_variants_sets_all_that_the_row_does_and_what_depends_on_its_l
         assert point.config == replace_at(made.row(label, BASE).config, drawn_too), "the search is laid over the row"
         assert (point.config.optim.learning_rate < 5e-5) == (label == "plain")
     assert seen == set(VARIANTS.values)
+
+
+def test_nothing_leaves_a_row_without_a_field_as_it_is() -> None:
+    """A field that one row alone has is searched there; the others keep their configuration and print a dash."""
+    of_mix = {"mix": Choice.of(2, 4)}
+    made = experiment(group="row", rows=VARIANTS, search={"model.pooling.k": Given("row", of_mix, otherwise=NOTHING)})
+    seen = set()
+    for point, params in drawn(30, made):
+        label, k = point.labels["row"], point.labels["model.pooling.k"]
+        row = made.row(label, BASE).config
+        if label == "mix":
+            assert point.config == replace_at(row, {"model.pooling.k": int(k)})
+            assert params["model.pooling.k[mix]"] == k
+        else:
+            assert (point.config, k) == (row, "–")
+            assert params["model.pooling.k[otherwise]"] == "–"
+        seen.add((label == "mix", k))
+    assert seen == {(True, "2"), (True, "4"), (False, "–")}
+
+
+def test_the_case_of_a_label_is_the_space_that_applies() -> None:
+    given = Given("row", {"mix": Choice.of(2, 4)}, otherwise=NOTHING)
+    assert given.case("mix") is given.cases["mix"]
+    assert given.case("plain") is NOTHING
+    labels = {"row": "plain"}
+    assert given.suggest(optuna.trial.FixedTrial({"x[otherwise]": "–"}), "x", labels) == {}
+    assert labels == {"row": "plain", "x": "–"}
 
 
 def test_a_size_runs_some_rows_and_changes_single_ones() -> None:

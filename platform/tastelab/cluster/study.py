@@ -7,6 +7,7 @@ a trial either finished in both, or recorded and still open in the study (it is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from tastelab.cluster.trial import METRIC, TIME, trial_config
-from tastelab.config import RunConfig, from_dict, objective
+from tastelab.config import LOWER_IS_BETTER
 from tastelab.experiment import Experiment, Point
-from tastelab.results.record import headline_value
+from tastelab.results.record import headline_of, headline_value
 
 Write = Callable[[str, Point, dict[str, Any]], dict[str, Any]]
 """Write the record of a trial: (status, point, last result and trial facts) → the record."""
@@ -37,11 +38,27 @@ def open_storage(home: Path, experiment: str, url: str | None = None) -> BaseSto
     return JournalStorage(JournalFileBackend(str(folder / f"{experiment}.journal")))
 
 
-def open_study(storage: BaseStorage, name: str, experiment: Experiment) -> optuna.Study:
-    """Open or create a study; a new one first tries every row of the table once."""
+def open_study(storage: BaseStorage, name: str, experiment: Experiment, num_trials: int = 0) -> optuna.Study:
+    """Open or create a study; a new one first tries every row of the table once, or, if it is even, equally often.
+
+    Args:
+        storage: where the study lives.
+        name: of the study.
+        experiment: what is searched.
+        num_trials: trials in all, which an even search shares out.
+    """
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    for label in experiment.rows.values:  # at every start: a kill may have left the queue half filled
-        study.enqueue_trial({experiment.group: label}, skip_if_exists=True)
+    labels = list(experiment.rows.values)
+    rounds = max(1, num_trials // len(labels)) if experiment.even else 1
+    # At every start: a kill may have left the queue half filled. Orphans that `mend` queues again count, too.
+    trials = study.get_trials(deepcopy=False)
+    fixed = [trial.params or trial.system_attrs.get("fixed_params", {}) for trial in trials]
+    there = Counter(params.get(experiment.group) for params in fixed)
+    for number in range(1, rounds + 1):
+        for label in labels:
+            if there[label] < number:
+                study.enqueue_trial({experiment.group: label})
+                there[label] += 1
     return study
 
 
@@ -184,4 +201,6 @@ def best_points(study: optuna.Study, experiment: Experiment, base: Any) -> dict[
 
 def _value(record: dict[str, Any]) -> float | None:
     value = headline_value(record)
-    return None if value is None else objective(from_dict(RunConfig, record["config"]), value)
+    if value is None:
+        return None
+    return -value if headline_of(record).startswith(LOWER_IS_BETTER) else value

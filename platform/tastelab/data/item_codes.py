@@ -129,6 +129,11 @@ def clusters_as_categories(text_NF: npt.NDArray[np.floating], num_clusters: int,
     return codes_N
 
 
+def has_categories(data: PreparedData) -> bool:
+    """Tell whether any item of a data set has a category."""
+    return _codes(data, "category")[1] > 0
+
+
 def _codes(data: PreparedData, name: str) -> tuple[Ints, int]:
     """Codes of an item column in order of first appearance, and their number; -1 where it is empty."""
     if not data.has_item_column(name):

@@ -92,13 +92,27 @@ def _counts(parts: Iterable[npt.NDArray[np.integer]], num_items: int) -> Floats:
 
 def _true(truth: Truth, sequences: Sequences, fitting_rows: Ints) -> Distribution:
     """The policy per state, and on the whole as the states of the fitting clicks weigh it."""
-    share_S = np.zeros(truth.num_states)
+    share_S, clicked_SN = np.zeros(truth.num_states), np.zeros(truth.q_SN.shape, np.bool_)
+    clicked_N = np.zeros(truth.q_SN.shape[1], np.bool_)
     for start in range(0, len(fitting_rows), CHUNK):
-        last = examples_of(sequences, fitting_rows[start : start + CHUNK], 1).history_NH[:, 0]
-        states = truth.state_of_item_N[last]
+        examples = examples_of(sequences, fitting_rows[start : start + CHUNK], 1)
+        states, targets = truth.state_of_item_N[examples.history_NH[:, 0]], examples.targets_N
         share_S += np.bincount(states[states >= 0], minlength=truth.num_states)
+        clicked_SN[states[states >= 0], targets[states >= 0]] = True
+        clicked_N[targets[states < 0]] = True
     q_N = share_S / share_S.sum() @ truth.q_SN if share_S.any() else truth.q_N
+    _check_shown((clicked_SN & (truth.q_SN == 0)).any(axis=0) | (clicked_N & (q_N == 0)))
     return Distribution("true", _logs(q_N), None, _logs(truth.q_SN), truth.state_of_item_N)
+
+
+def _check_shown(never_N: npt.NDArray[np.bool_]) -> None:
+    """Raise `ValueError` where items are clicked that the policy never shows: such clicks would have no weight."""
+    if never_N.any():
+        raise ValueError(
+            f"The true policy gives {int(never_N.sum()):,} clicked items probability 0, the first is item row "
+            f"{int(never_N.argmax())}, so their clicks have no weight: choose a distribution that covers every clicked "
+            "item, such as 'clicks'."
+        )
 
 
 def _logs(p: Floats) -> npt.NDArray[np.float32]:

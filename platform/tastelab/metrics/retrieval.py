@@ -49,11 +49,13 @@ def hits(retrieved_NK: ArrayLike, targets_N: ArrayLike, k: int) -> Bools:
 def per_user(values_N: ArrayLike, users_N: ArrayLike) -> Floats:
     """Turn values of examples into values of users whose mean is the mean over examples.
 
-    v_u = (sum of u's values) · U / E with U users and E examples that have a value, so that a bootstrap over users
-    bounds the mean over examples. NaN is an absent value; a user without any is NaN.
+    v_u = m + Σ_e (x_e − m) · U / E, the sum over u's examples, with m the mean over all E examples of U users. A
+    resample of users holds other examples in another number; that is how its mean over examples moves, to first order
+    (the linearised ratio). Were v_u the sum alone, users of many examples would move a mean of equal values, too. NaN
+    is an absent value; a user without any is NaN.
 
-    >>> per_user([1, 0, 0, 1], [7, 7, 7, 9]).tolist()  # 2 users, 4 examples: 1 · 2/4 and 1 · 2/4
-    [0.5, 0.5]
+    >>> per_user([1, 0, 0, 1], [7, 7, 7, 9]).tolist()  # m = 1/2: 1/2 − 1/2 · 2/4 and 1/2 + 1/2 · 2/4
+    [0.25, 0.75]
 
     Args:
         values_N: one number per example.
@@ -68,8 +70,9 @@ def per_user(values_N: ArrayLike, users_N: ArrayLike) -> Floats:
     sums = np.bincount(user[present], weights=values[present], minlength=len(distinct))
     examples = np.bincount(user[present], minlength=len(distinct))
     num_users, num_examples = int(np.count_nonzero(examples)), int(present.sum())
-    scaled: Floats = np.where(examples > 0, sums * num_users / max(1, num_examples), np.nan)
-    return scaled
+    mean = sums.sum() / max(1, num_examples)
+    moved: Floats = mean + (sums - mean * examples) * num_users / max(1, num_examples)
+    return np.where(examples > 0, moved, np.nan)
 
 
 def popularity(retrieved_NK: ArrayLike, p_data_M: ArrayLike) -> Floats:

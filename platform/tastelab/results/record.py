@@ -115,6 +115,11 @@ def encoder_of(job: Job) -> dict[str, Any] | None:
 
 def headline_value(record: Mapping[str, Any]) -> float | None:
     """Return the mean of the metric that choosing looks at: AUC, or what a retrieval run names; None without one."""
-    retrieval = (record.get("config") or {}).get("retrieval") or {}
-    value = record.get("metrics", {}).get(retrieval.get("metric", "auc"), {}).get("mean")
+    value = (record.get("metrics") or {}).get(headline_of(record), {}).get("mean")
     return None if value is None else float(value)
+
+
+def headline_of(record: Mapping[str, Any]) -> str:
+    """Name the metric that choosing looks at in a record's run, as `config.headline` does for a configuration."""
+    retrieval = (record.get("config") or {}).get("retrieval") or {}
+    return str(retrieval.get("metric", "auc"))

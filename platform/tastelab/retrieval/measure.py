@@ -45,7 +45,7 @@ class RetrievalEvaluation:
     users: Ints
     """Rows of the users that have an example."""
     values: dict[str, Floats]
-    """One value per user and metric, scaled so that their mean is the mean over examples; NaN where a user has none."""
+    """One value per user and metric, whose mean is that over examples, see `per_user`; NaN where a user has none."""
     metrics: dict[str, dict[str, float]]
     counts: dict[str, int]
     degrees: dict[str, list[int]]

@@ -1,1 +1,1 @@
-"""The trained ranker as an interactive feed."""
+"""The trained ranker as an interactive feed; the trained retriever and its index."""

@@ -16,6 +16,7 @@ from tastelab.data.tokens import ItemTexts, build_store, store_path
 from tastelab.modeling.candidates import CandidateModel
 from tastelab.modeling.encoders import encoder_fingerprint, find_encoder, load_tokenizer
 from tastelab.modeling.ranker import load_trainable_state
+from tastelab.training.catalogue import reads_text
 from tastelab.training.job import Job
 from tastelab.training.retrieve import settle
 
@@ -59,8 +60,16 @@ def _read_about(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} is no checkpoint, it has no {missing[0]}: pass the folder of a finished run's checkpoint."
         )
-    about: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if not about.get("config", {}).get("retrieval"):
+    try:
+        about: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        retrieves = about["config"].get("retrieval")
+        if retrieves:
+            about["run_id"], about["encoder"]["name"], about["encoder"]["fingerprint"], about["data"]["fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder / 'config.json'} does not describe a run: pass a checkpoint that tastelab wrote."
+        ) from error
+    if not retrieves:
         raise ValueError(
             f"The checkpoint {folder} was trained to rank, not to retrieve: pass one of "
             "candidate_generation.py, or use `tastelab rank`."
@@ -72,7 +81,7 @@ def _job(folder: Path, data: PreparedData, config: RunConfig, about: dict[str, A
     """Describe the run again; texts are tokenised where the item tower reads them."""
     assert config.retrieval is not None
     store, path, fingerprint = Path(), "", str(about["encoder"]["fingerprint"])
-    if config.retrieval.items.text != "none":
+    if reads_text(config.retrieval, data):
         path = find_encoder(encoder or about["encoder"]["name"]).path
         if (found := encoder_fingerprint(path)) != fingerprint:
             raise ValueError(

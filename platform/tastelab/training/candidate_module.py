@@ -136,7 +136,9 @@ class CandidateModule(Trainable):
         """Encode every item that this worker needs once, then its users."""
         row_n, slot_n = batch.target_mask_BS.nonzero(as_tuple=True)
         last_n = batch.item_ids_U[batch.clicks_BS[row_n, (slot_n - 1).clamp(min=0)]]
-        wanted = self._wanted(batch, batch.rows_B[row_n], last_n)
+        # The row of each target, not of its window's last click: no two of a window draw alike.
+        behind_n = batch.click_mask_BS.sum(dim=1)[row_n] - 1 - slot_n
+        wanted = self._wanted(batch, batch.rows_B[row_n] - behind_n, last_n)
         sizes = [len(batch.item_ids_U), *(ids.numel() for ids in wanted.values())]
         ids = torch.cat([batch.item_ids_U, *(ids.flatten() for ids in wanted.values())])
         ids_E, place_all = torch.unique(ids, return_inverse=True)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tastelab.config import Adaptation, ModelConfig, replace_at
-from tastelab.data.item_codes import catalogue, clusters_as_categories
+from tastelab.config import Adaptation, ModelConfig, RetrievalConfig, digest, replace_at, to_dict
+from tastelab.data.item_codes import catalogue, clusters_as_categories, has_categories
+from tastelab.data.merging import TRAIN
 from tastelab.data.sequences import Sequences
 from tastelab.data.tables import PreparedData
 from tastelab.data.tokens import TokenStore, open_store
@@ -33,18 +34,21 @@ def load_catalogue(job: Job, data: PreparedData, known_N: npt.NDArray[np.bool_],
     assert config is not None
     text_NF = text_vectors(job, data, device) if config.items.text == "frozen" else None
     tokens_NT, lengths_N = _tokens(job, data) if config.items.text == "trained" else (None, None)
-    found = catalogue(data, known_N, text_NF, tokens_NT, lengths_N)
-    needs_categories = isinstance(config.user, UserTowerConfig) and config.user.needs_categories
-    if found.num_categories or not needs_categories:
-        return found
+    if not _clusters(config, data):
+        return catalogue(data, known_N, text_NF, tokens_NT, lengths_N)
     vectors_NF = text_vectors(job, data, device) if text_NF is None else text_NF
     clusters_N = clusters_as_categories(vectors_NF, min(CLUSTERS, data.num_items), job.config.seed)
     return catalogue(data, known_N, text_NF, tokens_NT, lengths_N, clusters_N)
 
 
+def reads_text(config: RetrievalConfig, data: PreparedData) -> bool:
+    """Tell whether texts are read: for the items, or for clusters that stand in for categories."""
+    return config.items.text != "none" or _clusters(config, data)
+
+
 def text_vectors(job: Job, data: PreparedData, device: torch.device) -> Floats:
     """Return the unit vectors of all item texts by the encoder as it comes, (N, F), from a file that is made once."""
-    file = vectors_file(job.store_path)
+    file = vectors_file(job.store_path, job.config.model)
     if not any(gather_objects(file.is_file())):
         vectors = _encode(job, data, device)
         if rank() == 0:
@@ -54,16 +58,26 @@ def text_vectors(job: Job, data: PreparedData, device: torch.device) -> Floats:
     return mapped
 
 
-def vectors_file(store: Path) -> Path:
-    """Return where the text vectors of a token store lie."""
-    return store.with_name(f"{store.name}-vectors.npy")
+def vectors_file(store: Path, model: ModelConfig) -> Path:
+    """Return where the text vectors of a token store lie: a file for each way in which the encoder is used."""
+    used = digest([to_dict(model.architecture), to_dict(model.encoder)])
+    return store.with_name(f"{store.name}-vectors-{used}.npy")
 
 
-def known_items(sequences: Sequences, validation: Ints, num_items: int) -> npt.NDArray[np.bool_]:
-    """Tell which items were clicked in the part of the data that is fitted."""
-    fitted = np.asarray(sequences.splits) == 0
-    fitted[validation] = False
-    return np.bincount(np.asarray(sequences.items)[fitted], minlength=num_items) > 0
+def known_items(sequences: Sequences, fitting: Ints, max_history: int, num_items: int) -> npt.NDArray[np.bool_]:
+    """Tell which items training sees clicked: those of the fitted clicks, and of the histories before them."""
+    train = np.flatnonzero(np.asarray(sequences.splits) == TRAIN)
+    last = np.searchsorted(train, fitting)
+    users = sequences.users_of(train)
+    first = np.maximum(np.searchsorted(users, users[last]), last - max_history)
+    begun = np.bincount(first, minlength=len(train)).cumsum()
+    ended = np.bincount(last + 1, minlength=len(train) + 1).cumsum()[:-1]
+    return np.bincount(np.asarray(sequences.items)[train[begun > ended]], minlength=num_items) > 0
+
+
+def _clusters(config: RetrievalConfig, data: PreparedData) -> bool:
+    needs_categories = isinstance(config.user, UserTowerConfig) and config.user.needs_categories
+    return needs_categories and not has_categories(data)
 
 
 def _encode(job: Job, data: PreparedData, device: torch.device) -> Floats:

@@ -58,7 +58,8 @@ def settle(job: Job, device: torch.device) -> Setting:
     sequences = prepare_sequences(data)
     fitting, validation = fitting_and_validation_clicks(sequences, config.data, config.retrieval.days)
     check_sizes(config.retrieval, data.num_items, len(fitting))
-    catalogue = load_catalogue(job, data, known_items(sequences, validation, data.num_items), device)
+    known_N = known_items(sequences, fitting, config.data.max_history, data.num_items)
+    catalogue = load_catalogue(job, data, known_N, device)
     resources = CandidateResources(
         catalogue,
         job.encoder_path,

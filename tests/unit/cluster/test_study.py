@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -343,3 +344,13 @@ def test_a_database_url_is_opened_as_a_database(tmp_path: Path) -> None:
     search.suggest("t0")
     search.finish("t0", 0.6)
     assert optuna.load_study(study_name="ranks", storage=storage).trials[0].value == 0.6
+
+
+def test_an_even_search_queues_every_row_equally_often_however_often_it_is_opened() -> None:
+    even = dataclasses.replace(EXPERIMENT, even=True)
+    storage = open_storage(Path(), even.name, "sqlite://")
+    rows = list(even.rows.values)
+    for _ in range(2):
+        study = open_study(storage, "even", even, num_trials=2 * len(rows) + 1)
+        waiting = [trial.system_attrs["fixed_params"][even.group] for trial in study.get_trials()]
+        assert waiting == [*rows, *rows]

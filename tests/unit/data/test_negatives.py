@@ -76,6 +76,21 @@ def test_the_true_policy_weighs_its_states_as_the_fitting_clicks_do(
     np.testing.assert_allclose(np.exp(found.log_q_SN), q_SN, rtol=1e-5)
 
 
+def test_a_click_that_the_true_policy_never_shows_is_refused_before_training(
+    clicked: tuple[PreparedData, Sequences, np.ndarray], tmp_path: Path
+) -> None:
+    data, sequences, fitting = clicked
+    last, target = examples_of(sequences, fitting[:1], 1).history_NH[0, 0], sequences.items[fitting[0]]
+    for state in (0, -1):  # in a state, and of a user whose item has none
+        q_SN = np.ones((1, data.num_items))
+        q_SN[0, target] = 0.0
+        states = np.full(data.num_items, -1)
+        states[last] = state
+        Truth(np.full_like(q_SN, 0.5), q_SN / q_SN.sum(), states, np.ones(1)).save(tmp_path / "truth.npz")
+        with pytest.raises(ValueError, match=f"1 clicked items probability 0, the first is item row {target}"):
+            distribution(PreparedData(tmp_path, data.meta), sequences, "true", fitting[:1])
+
+
 def test_what_cannot_be_counted_is_refused(clicked: tuple[PreparedData, Sequences, np.ndarray]) -> None:
     data, sequences, fitting = clicked
     with pytest.raises(ValueError, match="no distribution 'popular': choose among uniform, clicks, logged, true"):

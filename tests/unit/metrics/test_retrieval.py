@@ -54,8 +54,26 @@ def test_values_of_users_average_to_the_mean_over_examples() -> None:
     found = per_user(values, users)
     assert len(found) == len(np.unique(users))
     assert np.nanmean(found) == pytest.approx(np.nanmean(values))
-    first = values[users == users.min()]
-    assert found[0] == pytest.approx(np.nansum(first) * len(found) / np.count_nonzero(~np.isnan(values)))
+    first, mean = values[users == users.min()], np.nanmean(values)
+    examples = np.count_nonzero(~np.isnan(values))
+    assert found[0] == pytest.approx(mean + np.nansum(first - mean) * len(found) / examples)
+
+
+def test_users_of_many_examples_do_not_widen_the_interval_of_equal_values() -> None:
+    users = np.repeat(np.arange(40), np.arange(1, 41))
+    found = bootstrap_mean(per_user(np.ones(len(users)), users))
+    assert [found.mean, found.low, found.high] == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_the_interval_is_that_of_a_mean_over_the_examples_of_resampled_users() -> None:
+    rng = np.random.default_rng(3)
+    users = np.repeat(np.arange(300), rng.geometric(0.2, 300))
+    values = (rng.random(len(users)) < rng.beta(2, 4, 300)[users]).astype(float)
+    sums, counts = np.bincount(users, values), np.bincount(users)
+    drawn = rng.integers(300, size=(4_000, 300))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
+    found = bootstrap_mean(per_user(values, users), resamples=4_000)
+    assert [found.low, found.high] == pytest.approx([low, high], abs=0.1 * (high - low))
 
 
 def test_a_user_without_a_value_is_left_out_of_the_interval() -> None:

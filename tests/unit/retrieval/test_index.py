@@ -194,7 +194,7 @@ def test_an_index_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_bad_searches_are_refused(folders: dict[str, Path]) -> None:
     opened: ItemIndex = open_index(folders["ivf"])
-    with pytest.raises(ValueError, match=f"k is {M + 1} and the index has 3,000 items"):
+    with pytest.raises(ValueError, match=f"k is {M + 1} and the index has 3,000 items: choose k from 1 to 3000."):
         opened.search(USERS, M + 1)
     with pytest.raises(ValueError, match="vectors of width 16"):
         opened.search(USERS[:, :, :8], 5)

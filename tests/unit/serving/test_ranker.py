@@ -194,6 +194,15 @@ def test_folders_that_are_no_checkpoint_are_refused(checkpoint: Path, tiny_bert:
         load(broken, str(tiny_bert))
 
 
+def test_a_checkpoint_that_retrieves_is_sent_to_the_command_that_does(checkpoint: Path, tmp_path: Path) -> None:
+    about = json.loads((checkpoint / "config.json").read_text())
+    about["config"]["retrieval"] = {"metric": "hr@50"}
+    other = Path(shutil.copytree(checkpoint, tmp_path / "retriever"))
+    (other / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="was trained to retrieve, not to rank: use `tastelab retrieve`"):
+        load(other)
+
+
 SHOWN = [
     {"title": "beer", "abstract": "how to brew"},
     {"title": "", "abstract": "on wine"},

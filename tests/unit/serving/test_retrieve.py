@@ -156,7 +156,13 @@ def test_an_item_from_outside_is_known_by_its_text(make: Make, text: str) -> Non
     answer = retriever.retrieve(["N1", "a zebra in no table"], 5)
     assert answer.clicks[1].row == OUTSIDE
     assert answer.clicks[1].title == "a zebra in no table"
-    assert answer.notes == ["1 of the clicks are no items of the data: each is known by its text alone."]
+    assert answer.notes == [
+        "'a zebra in no table' is no id and no title of the data: it is taken for the text of an item from outside."
+    ]
+    assert retriever.retrieve(["a zebra", "N1", "a gnu"], 5).notes == [
+        "2 of the clicks are no id and no title of the data, the first is 'a zebra': they are taken for texts of items "
+        "from outside."
+    ]
     assert answer.items != retriever.retrieve(["N1", "quite another text"], 5).items
     assert answer.items != retriever.retrieve(["N1"], 5).items
 
@@ -284,6 +290,16 @@ def test_a_folder_of_something_else_is_not_overwritten(call: Callable[..., Resul
     result = call("index", "--out", str(tmp_path))
     assert result.exit_code == 2
     assert "is no index: choose another folder" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("said", ["{not json", "[]", '{"step": 1}', '{"config": {"retrieval": {"metric": "kl"}}}'])
+def test_a_checkpoint_that_describes_no_run_is_refused(tmp_path: Path, tiny_data: PreparedData, said: str) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text(said)
+    with pytest.raises(
+        ValueError, match=r"config\.json does not describe a run: pass a checkpoint that tastelab wrote"
+    ):
+        open_candidates(tmp_path, str(tiny_data.path), tmp_path)
 
 
 def test_a_folder_without_weights_is_no_checkpoint(tmp_path: Path, tiny_data: PreparedData) -> None:

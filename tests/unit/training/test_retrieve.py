@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tastelab.config import CandidateLoss, RetrievalConfig, UserTower, replace_at
+from tastelab.data.negatives import Drawer
 from tastelab.data.tables import PreparedData
 from tastelab.evaluation.collectives import world_size
 from tastelab.presets import retrieval as presets
@@ -143,6 +144,26 @@ def test_a_resumed_run_ends_bit_identical_its_queue_included(
     ours, theirs = (load_file(s.job.folder / "checkpoint" / "model.safetensors") for s in (resumed, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("targets", ["each", "window"])
+def test_every_click_has_negatives_of_its_own(
+    targets: str, job_of: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+
+    def each(self: Drawer, num: int, rows_N: np.ndarray, seed: int, epoch: int, last_N: np.ndarray) -> np.ndarray:
+        rows.extend(rows_N.tolist())
+        return original(self, num, rows_N, seed, epoch, last_N)
+
+    original = Drawer.each
+    monkeypatch.setattr(Drawer, "each", each)
+    job = job_of("drawn for each", **presets.tower("mean"), **{"retrieval.targets": targets, "optim.epochs": 1})
+    retrieve(job, LocalSession(job))
+    fitting = settle(job, torch.device("cpu")).fitting
+    assert len(rows) == len(set(rows)) == len(fitting)
+    if targets == "each":
+        assert sorted(rows) == fitting.tolist()
 
 
 def test_the_queue_holds_the_last_positives_and_tells_their_age(
