@@ -34,6 +34,11 @@ def check_retrieval(config: RunConfig, cluster: ClusterConfig) -> None:
             "Candidate generation contrasts the clicks of a whole global batch, which micro-steps would cut: leave "
             "--accumulation at 1, or use more workers."
         )
+    if chosen.targets == "window" and not tower.prefixes:
+        raise ValueError(
+            f"The tower {tower.name} reads each prefix of a window anew, which windows only make dearer: set "
+            "retrieval.targets to 'each', or choose the tower sasrec or mean."
+        )
     if chosen.loss.needs_intents and not tower.has_intents:
         raise ValueError(
             f"The loss {chosen.loss.name} needs a user tower with intents, and {tower.name} has none: choose the tower "

@@ -116,6 +116,11 @@ def curve(q_N: Floats, p_N: Floats, num_bins: int = BINS) -> dict[str, list[floa
     }
 
 
+def has_exposure(data: PreparedData, split: str = "train") -> bool:
+    """Tell whether a split logs what was shown and what of it was clicked."""
+    return split in data.splits and data.has_labels(split)
+
+
 def exposure_report(data: PreparedData, split: str = "train") -> dict[str, Any]:
     """Count a split and compare what was shown with what was clicked: `agreement` of `count_exposure`."""
     return agreement(count_exposure(data, split))

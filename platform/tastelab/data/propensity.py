@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tastelab.data.clicks import examples_of
@@ -17,6 +20,7 @@ from tastelab.data.exposure_truth import Truth, read_truth
 from tastelab.data.ragged import flat
 from tastelab.data.sequences import Sequences
 from tastelab.data.tables import PreparedData
+from tastelab.schema import UNKNOWN_TIME
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -61,7 +65,7 @@ def distribution(data: PreparedData, sequences: Sequences, kind: str, fitting_ro
     if kind == "clicks":
         return _counted(kind, _counts([sequences.items[fitting_rows]], data.num_items))
     if kind == "logged":
-        return _counted(kind, _shown(data))
+        return _counted(kind, _shown(data, int(sequences.times[fitting_rows].max(initial=UNKNOWN_TIME))))
     if kind == "true":
         return _true(read_truth(data), sequences, fitting_rows)
     raise ValueError(f"There is no distribution '{kind}': choose among {', '.join(KINDS)}.")
@@ -74,13 +78,19 @@ def _counted(kind: str, counts_N: Floats) -> Distribution:
     return Distribution(kind, _logs(counts_N / total), floor=-float(np.log(total)))
 
 
-def _shown(data: PreparedData) -> Floats:
+def _shown(data: PreparedData, until: int) -> Floats:
+    """Count what train impressions show up to the last fitted click; what comes later is what choosing looks at."""
     if "train" not in data.splits:
         raise ValueError(f"'{data.name}' has no train split to count what was shown in: choose 'uniform'.")
-    files = data.files("train")
-    return _counts(
-        (flat(pq.read_table(file, columns=["candidates"])["candidates"])[0] for file in files), data.num_items
-    )
+    return _counts((_candidates(file, until) for file in data.files("train")), data.num_items)
+
+
+def _candidates(file: Path, until: int) -> Ints:
+    table = pq.read_table(file, columns=["candidates", "time"])
+    if until != UNKNOWN_TIME:
+        times = table["time"].cast(pa.timestamp("s")).cast(pa.int64())
+        table = table.filter(pc.fill_null(pc.less_equal(times, until), True))
+    return flat(table["candidates"])[0]
 
 
 def _counts(parts: Iterable[npt.NDArray[np.integer]], num_items: int) -> Floats:

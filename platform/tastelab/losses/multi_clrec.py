@@ -20,6 +20,8 @@ from tastelab.losses.contrasting import check_count, check_queue, check_weight, 
 STEEPEST = 30.0
 """Bound of the log of a gradient that reaches w, so that a norm of gradients is finite in float32. Two logits differ by
 more only below a temperature of 1/15."""
+FLAT = 1e-6
+"""Difference of log-probabilities below which a routing prefers nothing."""
 LEAST_SHARE = 1e-12
 """Share of clicks below which an intent is not pushed harder to take some."""
 
@@ -32,7 +34,8 @@ class MultiCLRec(ContrastiveLoss):
     `s_h(y) = cos(z_h, g(y)) / ρ` and N = {y_T} ∪ the batch's other positives ∪ Q_0 ∪ Q_{h+}, with h+ = argmax_h p_{h|T}
     the intent of the positive. ẇ is one-hot at the largest w_h; its gradient is w's. The propensity corrected for is
     `q(y | h+) + α q(y)`: α follows from how far the queues are filled, `filled |Q_0| / filled |Q_{h+}|`, and is a part
-    for the log.
+    for the log. A positive without a category has no intent: it meets Q_0 alone, and the first two auxiliary terms
+    leave it out.
     """
 
     needs_intents: ClassVar[bool] = True
@@ -73,20 +76,20 @@ class MultiCLRec(ContrastiveLoss):
         intents = contrast.intents
         assert intents is not None, "the user tower has no intents"
         log_routing_NH = intents.log_routing_NH
-        intent_N = log_routing_NH.argmax(dim=1)
+        intent_N, routed_N = log_routing_NH.argmax(dim=1), routed(log_routing_NH)
         logits_NH = (
             similarities(contrast.users_NKD, contrast.positives_ND.unsqueeze(1)).squeeze(2) / contrast.temperature
         )
-        contrast_N = self._log_total(contrast, intent_N) - chosen_logit(intents.weights_NH, logits_NH)
-        aux1_N = -log_routing_NH.gather(1, intent_N.unsqueeze(1)).squeeze(1)
-        aux2_N = cross_entropy(logits_NH, intent_N, reduction="none")
+        contrast_N = self._log_total(contrast, intent_N, routed_N) - chosen_logit(intents.weights_NH, logits_NH)
+        aux1_N = -log_routing_NH.gather(1, intent_N.unsqueeze(1)).squeeze(1) * routed_N
+        aux2_N = cross_entropy(logits_NH, intent_N, reduction="none") * routed_N
         aux3 = -intents.balance_H.clamp(min=LEAST_SHARE).log().mean() - math.log(len(intents.balance_H))
         loss_N = contrast_N + self.aux1 * aux1_N + self.aux2 * aux2_N + self.aux3 * aux3
         parts = {"contrast": contrast_N.mean(), "aux1": aux1_N.mean(), "aux2": aux2_N.mean(), "aux3": aux3}
         parts["alpha"] = smoothing(contrast, intents, intent_N)
         return Terms(loss_N, {name: part.detach() for name, part in parts.items()})
 
-    def _log_total(self, contrast: Contrast, intent_N: Tensor) -> Tensor:
+    def _log_total(self, contrast: Contrast, intent_N: Tensor, routed_N: Tensor) -> Tensor:
         """Return the log of the denominator, shape (N,): over the intents, the batch, the queue and the queue of h+."""
         assert contrast.queue is not None
         assert contrast.intents is not None
@@ -99,12 +102,19 @@ class MultiCLRec(ContrastiveLoss):
         def block(rows: slice) -> Tensor:
             main_BHC = similarities(users_NHD[rows], vectors_CD) / contrast.temperature
             own_BHR = similarities(users_NHD[rows], own_HRD[intent_N[rows]]) / contrast.temperature
-            own_mask_B1R = own_mask_HR[intent_N[rows]].unsqueeze(1)
+            own_mask_B1R = (own_mask_HR[intent_N[rows]] & routed_N[rows].unsqueeze(1)).unsqueeze(1)
             main_B = main_BHC.masked_fill(~mask_C, -torch.inf).logsumexp(dim=(1, 2))
             return torch.logaddexp(main_B, own_BHR.masked_fill(~own_mask_B1R, -torch.inf).logsumexp(dim=(1, 2)))
 
         num_columns = len(vectors_CD) + own_HRD.shape[1]
         return in_blocks(block, len(users_NHD), users_NHD.shape[1] * num_columns)
+
+
+def routed(log_routing_NH: Tensor) -> Tensor:
+    """Tell which items have an intent, bool (N,): the routing of one without a category is flat."""
+    if log_routing_NH.shape[1] == 1:
+        return torch.ones_like(log_routing_NH[:, 0], dtype=torch.bool)
+    return log_routing_NH.amax(dim=1) - log_routing_NH.amin(dim=1) > FLAT
 
 
 def chosen_logit(weights_NH: Tensor, logits_NH: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Shape letters: E items of any set, D width, C width of category vectors; others 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from tastelab.config import ModelConfig, RetrievalConfig
 from tastelab.modeling.histories import Histories, Users, UserTowerConfig, UserTowerModule
 from tastelab.modeling.item_tower import ItemTower, ItemVectors, TextSource
+from tastelab.modeling.user_multi_clrec import MultiCLRecUsers
 from tastelab.schema import Catalogue
 
 
@@ -72,6 +74,8 @@ def build_candidate_model(
         torch.manual_seed(seed)
         text = TextSource(model, resources.encoder_path, resources.token_budget, resources.reuse_mb)
         tower = cast(UserTowerConfig, config.user)
+        if isinstance(tower, MultiCLRecUsers) and tower.temperature is None:
+            tower = dataclasses.replace(tower, temperature=config.temperature)  # methods.md §6 has one ρ
         item_tower = ItemTower(config.items, resources.catalogue, text, tower.needs_categories)
         user_tower = tower.build(
             item_tower.width, item_tower.category_width, resources.has_times, resources.has_dwell, resources.max_history

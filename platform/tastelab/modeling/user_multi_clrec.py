@@ -22,6 +22,10 @@ BIAS_LENGTH = 0.1
 """Length that intents without a click start with, against 1 of a click that is all theirs."""
 
 
+RHO = 0.07
+"""ρ where neither the tower nor a loss says it."""
+
+
 @UserTower.register("multi_clrec")
 @dataclass(frozen=True)
 class MultiCLRecUsers(UserTowerConfig):
@@ -31,8 +35,8 @@ class MultiCLRecUsers(UserTowerConfig):
     has_intents: ClassVar[bool] = True
 
     num_intents: int = 64
-    temperature: float = 0.07
-    """ρ of the routing and of the choice among intents."""
+    temperature: float | None = None
+    """ρ of the routing and of the choice among intents; None: the temperature that the loss starts with."""
     hidden_width: int = 64
     """Width inside the MLP that weighs clicks."""
 
@@ -41,7 +45,7 @@ class MultiCLRecUsers(UserTowerConfig):
         for what in ("num_intents", "hidden_width"):
             if getattr(self, what) < 1:
                 raise ValueError(f"The multi_clrec tower's {what} is {getattr(self, what)}: choose 1 or more.")
-        if not 0.0 < self.temperature < float("inf"):
+        if self.temperature is not None and not 0.0 < self.temperature < float("inf"):
             raise ValueError(f"The multi_clrec tower's temperature is {self.temperature}: choose a number above 0.")
 
     def build(
@@ -54,7 +58,7 @@ class MultiCLRecUsers(UserTowerConfig):
                 "or with text that clusters can be made of."
             )
         weights = ClickWeights(width, category_width, has_times, has_dwell, self.hidden_width)
-        return MultiCLRecTower(width, category_width, weights, self.num_intents, self.temperature)
+        return MultiCLRecTower(width, category_width, weights, self.num_intents, self.temperature or RHO)
 
 
 class MultiCLRecTower(UserTowerModule):

@@ -23,6 +23,7 @@ from tastelab.config import RetrievalConfig
 from tastelab.data.negatives import Drawer
 from tastelab.evaluation.collectives import gather_equal, gather_ragged, rank, sum_over_ranks, world_size
 from tastelab.losses.contrast import Contrast, ContrastiveLoss, Intents, Queued, Sampled, Wants
+from tastelab.losses.multi_clrec import routed
 from tastelab.losses.objective import Temperature
 from tastelab.losses.queue import IntentQueues, Queue
 from tastelab.modeling.candidates import CandidateModel
@@ -127,8 +128,10 @@ class CandidateModule(Trainable):
         left_ids, left_vectors = self.queue.enqueue(ids_N, vectors_ND, now)
         if self.intent_queues is not None and len(left_ids):
             categories = self.ranker.categories(left_ids)
-            intents = self.ranker.user_tower.log_routing(categories).argmax(dim=1)
-            self.intent_queues.enqueue(left_ids, left_vectors, intents, now)
+            log_routing = self.ranker.user_tower.log_routing(categories)
+            kept = routed(log_routing)
+            intents = log_routing.argmax(dim=1)[kept]
+            self.intent_queues.enqueue(left_ids[kept], left_vectors[kept], intents, now)
         self._leaving = None
         return {"queue/staleness": float(self.queue.staleness(now)), "queue/filled": float(self.queue.num_filled)}
 

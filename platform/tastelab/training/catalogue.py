@@ -37,8 +37,21 @@ def load_catalogue(job: Job, data: PreparedData, known_N: npt.NDArray[np.bool_],
     if not _clusters(config, data):
         return catalogue(data, known_N, text_NF, tokens_NT, lengths_N)
     vectors_NF = text_vectors(job, data, device) if text_NF is None else text_NF
-    clusters_N = clusters_as_categories(vectors_NF, min(CLUSTERS, data.num_items), job.config.seed)
+    clusters_N = _cluster_codes(job, data, vectors_NF)
     return catalogue(data, known_N, text_NF, tokens_NT, lengths_N, clusters_N)
+
+
+def _cluster_codes(job: Job, data: PreparedData, vectors_NF: Floats) -> Ints:
+    """Cluster texts once for a store and seed: another machine's arithmetic may number the clusters otherwise."""
+    vectors = vectors_file(job.store_path, job.config.model)
+    file = vectors.with_name(f"{vectors.stem}-clusters-{job.config.seed}.npy")
+    if not any(gather_objects(file.is_file())):
+        codes_N = clusters_as_categories(vectors_NF, min(CLUSTERS, data.num_items), job.config.seed)
+        if rank() == 0:
+            _write(file, codes_N)
+        gather_objects(None)
+    codes: Ints = np.load(file)
+    return codes
 
 
 def reads_text(config: RetrievalConfig, data: PreparedData) -> bool:
@@ -89,7 +102,7 @@ def _encode(job: Job, data: PreparedData, device: torch.device) -> Floats:
     return vectors
 
 
-def _write(file: Path, vectors: Floats) -> None:
+def _write(file: Path, vectors: npt.NDArray[np.generic]) -> None:
     partial = file.with_name(f".{file.name}.{os.getpid()}.npy")
     np.save(partial, vectors)
     partial.rename(file)

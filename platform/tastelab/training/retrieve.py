@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from tastelab.config import RetrievalConfig, RunConfig, headline, objective
 from tastelab.data.clicks import fitting_and_validation_clicks, reported_clicks
-from tastelab.data.exposure import exposure_report
+from tastelab.data.exposure import exposure_report, has_exposure
 from tastelab.data.negatives import Drawer
 from tastelab.data.propensity import distribution
 from tastelab.data.sequences import Sequences, prepare_sequences
@@ -44,7 +45,7 @@ class Setting:
     validation: Ints
     model: CandidateModel
     clicks_N: Ints
-    """How often each item was clicked among the fitted clicks."""
+    """How often each item was clicked in the part that is fitted: what popularity is measured by."""
 
 
 def settle(job: Job, device: torch.device) -> Setting:
@@ -70,7 +71,10 @@ def settle(job: Job, device: torch.device) -> Setting:
         config.data.max_history,
     )
     model = build_candidate_model(config.model, config.retrieval, resources, config.seed)
-    clicks_N = np.bincount(np.asarray(sequences.items)[fitting], minlength=data.num_items)
+    # Counted of all clicks of the part that is fitted, whatever cap: popularity means the same in every row of a table.
+    uncapped = dataclasses.replace(config.data, train_impressions=None)
+    counted, _ = fitting_and_validation_clicks(sequences, uncapped, config.retrieval.days)
+    clicks_N = np.bincount(np.asarray(sequences.items)[counted], minlength=data.num_items)
     return Setting(data, sequences, fitting, validation, model.to(device), clicks_N)
 
 
@@ -127,7 +131,11 @@ def retrieve(job: Job, session: Session) -> dict[str, Any]:
         "counts": final.counts,
         "degrees": final.degrees,
         **({"optimum": final.optimum} if final.optimum else {}),
-        **({"exposure": exposure_report(setting.data)} if job.keep else {}),
+        **(
+            {"exposure": exposure_report(setting.data)}
+            if job.keep and rank() == 0 and has_exposure(setting.data)
+            else {}
+        ),
         "params_trained": num_trainable(setting.model) if config.optim.epochs else 0,
         "params_total": num_parameters(setting.model),
         "throughput": {"impressions_per_s": rate} if rate else {},

@@ -49,7 +49,11 @@ def test_counts_become_probabilities(clicked: tuple[PreparedData, Sequences, np.
     data, sequences, fitting = clicked
     uniform = distribution(data, sequences, "uniform", fitting)
     np.testing.assert_allclose(np.exp(uniform.log_p_N), 1 / data.num_items, rtol=1e-6)
-    shown = np.bincount(flat(data.impressions("train")["candidates"])[0], minlength=data.num_items)
+    table = data.impressions("train", ["candidates", "time"])
+    until = sequences.times[fitting].max()
+    earlier = table.filter(table["time"].cast("timestamp[s]").cast("int64").to_numpy() <= until)
+    assert 0 < len(earlier) < len(table), "what is shown after the last fitted click does not count"
+    shown = np.bincount(flat(earlier["candidates"])[0], minlength=data.num_items)
     counts = {"clicks": np.bincount(sequences.items[fitting], minlength=data.num_items), "logged": shown}
     for kind, counts_N in counts.items():
         found = distribution(data, sequences, kind, fitting)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tastelab.losses.contrast import Contrast, Intents, Queued, Wants
-from tastelab.losses.multi_clrec import STEEPEST, MultiCLRec, chosen_logit
+from tastelab.losses.multi_clrec import STEEPEST, MultiCLRec, chosen_logit, routed
 
 N, H, Q, R, D = 4, 3, 5, 2, 6
 RHO = 0.4
@@ -167,3 +167,18 @@ def test_what_it_asks_for_and_refuses() -> None:
         MultiCLRec(10, 0)
     with pytest.raises(ValueError, match=r"weight aux3 is -0\.1: choose 0 or more"):
         MultiCLRec(aux3=-0.1)
+
+
+def test_a_positive_without_a_category_meets_the_main_queue_alone() -> None:
+    given = contrast()
+    assert given.intents is not None
+    flat_NH = given.intents.log_routing_NH.clone()
+    flat_NH[2] = -math.log(H)  # its arg max is intent 0, whose queue holds an item
+    intents = dataclasses.replace(given.intents, log_routing_NH=flat_NH)
+    nobody = dataclasses.replace(intents, queue_mask_HR=torch.zeros_like(intents.queue_mask_HR))
+    flat = MultiCLRec(Q, R, aux3=0.0)(dataclasses.replace(given, intents=intents)).loss_N
+    alone = BARE(dataclasses.replace(given, intents=nobody)).loss_N
+    assert flat[2].item() == pytest.approx(alone[2].item())
+    assert flat[0].item() == pytest.approx(MultiCLRec(Q, R, aux3=0.0)(given).loss_N[0].item())
+    assert routed(flat_NH).tolist() == [True, True, False, True]
+    assert routed(torch.zeros(2, 1)).all(), "of one intent everything is"

@@ -154,4 +154,4 @@ def test_settings_that_cannot_be(values: dict[str, float], sentence: str) -> Non
 
 def test_what_it_announces() -> None:
     assert MultiCLRecUsers.needs_categories and MultiCLRecUsers.has_intents and not MultiCLRecUsers.prefixes
-    assert MultiCLRecUsers().num_intents == 64 and MultiCLRecUsers().temperature == 0.07
+    assert MultiCLRecUsers().num_intents == 64 and MultiCLRecUsers().temperature is None
