@@ -71,7 +71,7 @@ def build(loss: str, num_items: int) -> Side:
 def popularity(num_items: int) -> Distribution:
     """Return a Zipf law over the items."""
     weights_N = 1.0 / np.arange(1, num_items + 1)
-    return Distribution(np.log(weights_N / weights_N.sum()), "clicks")
+    return Distribution("clicks", np.log(weights_N / weights_N.sum()).astype(np.float32))
 
 
 def clicks(num_items: int, number: int) -> SequenceBatch:

@@ -91,7 +91,8 @@ def measure(
     examples |= _of_days(f"hr@{k}", examples[f"hr@{k}"], retrieved.target_times_N)
     examples |= _of_known(f"hr@{k}", examples[f"hr@{k}"], p_data[retrieved.targets_N] > 0)
     examples |= {"popularity": metrics.popularity(lists_NK, p_data)}
-    values = {name: metrics.per_user(value, users_N) for name, value in examples.items()}
+    there = {name: value for name, value in examples.items() if not np.isnan(value).all()}  # no weekend, no such value
+    values = {name: metrics.per_user(value, users_N) for name, value in there.items()}
     sampled = sampled_users(users_N, config.diversity_users)
     spread = {
         "diversity": concentration.aggregated_diversity(lists_NK[last_examples(users_N, sampled)], len(p_data)),
