@@ -36,7 +36,7 @@ def compare(stage: Stage, fixed: Sequence[str] = FIXED) -> None:
         runs, against = _of_seeds(row, shared), _of_seeds(first, shared)
         sides = [[run["run_id"] for run in side.runs] for side in (row, first)]
         run_id = digest(["comparison", metric, sides])
-        if run_id in done or any(not _values_file(home, run).is_file() for run in (*runs, *against)):
+        if run_id in done or not all(_has(home, run, metric) for run in (*runs, *against)):
             continue
         found = _paired(home, runs, against, metric) | {
             "metric": metric,
@@ -64,6 +64,14 @@ def _paired(home: Path, runs: list[Record], against: list[Record], metric: str) 
         "n": test.n,
         "test": test.test,
     }
+
+
+def _has(home: Path, run: Record, metric: str) -> bool:
+    """Tell whether a run left values of a metric to pair: they may lie elsewhere, and some metrics have none."""
+    if not (file := _values_file(home, run)).is_file():
+        return False
+    with np.load(file) as values:
+        return metric in values.files
 
 
 def _values(home: Path, run: Record, metric: str) -> NDArray[np.float64]:

@@ -169,3 +169,12 @@ def test_two_rows_of_one_run_differ_by_nothing(stage: Stage, finish: Finish) -> 
     (record,) = compared(stage)
     assert record["comparison"]["runs"] == record["comparison"]["against_runs"] == [run_id]
     assert (record["comparison"]["difference"], record["comparison"]["p"]) == (0.0, 1.0)
+
+
+def test_a_metric_without_a_value_for_each_is_not_tested(stage: Stage, finish: Finish) -> None:
+    finish("first", 0, values(0))
+    run_id = finish("second", 0, values(1))
+    file = stage.template.cluster.home / "runs" / run_id / "impressions.npz"
+    with np.load(file) as kept:
+        np.savez(file, rows=kept["rows"], mrr=kept["mrr"])
+    assert compared(stage) == []

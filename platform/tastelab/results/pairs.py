@@ -46,7 +46,8 @@ class MetricPair(Plot):
         else:
             marks.say(axes, "no finished run with both metrics yet")
         runs = [run for row, _ in shown for run in row.runs]
-        more = [f"bars: 95 % intervals over {unit_of(runs)}", self._unit(rows)]
+        more = [f"bars: 95 % intervals over {unit_of(runs)}", "grey line: no other trained row is better in both"]
+        more.append(self._unit(rows))
         absent = [row.label for row in rows if not row.baseline and row.group not in {r.group for r, _ in shown}]
         missing = f"without both metrics: {', '.join(absent)}" if absent else ""
         drawing.entitle(figure, self.title, facts(runs, size, *(more if shown else ()), missing))
