@@ -58,7 +58,7 @@ def settle(job: Job, device: torch.device) -> Setting:
     assert config.retrieval is not None
     sequences = prepare_sequences(data)
     fitting, validation = fitting_and_validation_clicks(sequences, config.data, config.retrieval.days)
-    check_sizes(config.retrieval, data.num_items, len(fitting))
+    check_sizes(config.retrieval, data.num_items, len(fitting) if config.optim.epochs else None)
     known_N = known_items(sequences, fitting, config.data.max_history, data.num_items)
     catalogue = load_catalogue(job, data, known_N, device)
     resources = CandidateResources(
@@ -78,14 +78,15 @@ def settle(job: Job, device: torch.device) -> Setting:
     return Setting(data, sequences, fitting, validation, model.to(device), clicks_N)
 
 
-def check_sizes(config: RetrievalConfig, num_items: int, num_clicks: int) -> None:
-    """Check what a configuration asks of the size of the data.
+def check_sizes(config: RetrievalConfig, num_items: int, num_clicks: int | None) -> None:
+    """Check what a configuration asks of the size of the data; without clicks, what is measured alone.
 
     Raises:
         ValueError: the data are too small or too large for it; the sentence says what to change.
     """
     assert isinstance(config.loss, ContrastiveLoss)
-    config.loss.check(num_items, num_clicks)
+    if num_clicks is not None:
+        config.loss.check(num_items, num_clicks)
     if (intents := getattr(config.user, "num_intents", 0)) > num_items:
         raise ValueError(f"There are {intents} intents and {num_items} items: choose at most as many intents as items.")
     if max(config.ks) > num_items:

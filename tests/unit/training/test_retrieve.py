@@ -223,6 +223,8 @@ def test_data_too_small_for_the_settings_are_refused_before_training(job_of: Cal
 def test_the_frozen_encoder_retrieves_untrained(job_of: Callable[..., Job]) -> None:
     job = job_of("clrec", **presets.untrained_retrieval(16), **{"optim.epochs": 0})
     width = settle_width(job)
+    assert job.config.retrieval is not None
+    assert job.config.retrieval.loss.queue > 1_000, "a queue that the tiny data could not fill is of no matter here"  # type: ignore[attr-defined]
     job = job_of("clrec", **presets.untrained_retrieval(width), **{"optim.epochs": 0})
     result = retrieve(job, LocalSession(job))
     assert result["params_trained"] == 0
