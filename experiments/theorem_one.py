@@ -20,7 +20,8 @@ Fills   reports/tables/theorem_one.md: KL(known optimum ‖ learned), and the fi
 
         A uniform guess is .405 away. CLRec with cached vectors does not go down its own loss, as no gradient flows
         through the queue, and ends elsewhere.
-Costs   default size: about a quarter of an hour for 3 seeds on 2 CPU cores; --smoke: a minute or two; --paper: the larger world, GPUs.
+Costs   default size: about a quarter of an hour for 3 seeds on 2 CPU cores; --smoke: a minute or two; --paper: the
+        larger world, GPUs.
 """
 
 from tastelab.experiment import Experiment, Variants

@@ -215,7 +215,7 @@ def test_a_checkpoint_of_other_data_or_of_a_ranker_is_refused(
 def test_data_too_small_for_the_settings_are_refused_before_training(job_of: Callable[..., Job]) -> None:
     with pytest.raises(ValueError, match="queue"):
         settle(job_of("clrec", **{"retrieval.loss.queue": 100_000}), torch.device("cpu"))
-    with pytest.raises(ValueError, match="truth"):
+    with pytest.raises(ValueError, match="no world of known policy"):
         setting = settle(job_of("ipw"), torch.device("cpu"))
         drawn(setting, replace_at(job_of("ipw").config, presets.contrast("ipw", propensity="true")))
 
