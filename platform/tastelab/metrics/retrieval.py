@@ -114,8 +114,13 @@ def popularity_index(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def summary(values: Mapping[str, ArrayLike], seed: int = 0) -> dict[str, dict[str, float]]:
-    """Summarise values of users as `{"mean", "low", "high", "n"}`, n the users that have one."""
-    return {name: bootstrap_mean(value, seed=seed)._asdict() for name, value in values.items()}
+    """Summarise values of users as `{"mean", "low", "high", "n"}`, n the users that have one.
+
+    All are shares: a bound of the linearised mean that would lie outside of 0 to 1 is held there.
+    """
+    found = {name: bootstrap_mean(value, seed=seed) for name, value in values.items()}
+    held = {name: each._replace(low=max(each.low, 0.0), high=min(each.high, 1.0)) for name, each in found.items()}
+    return {name: each._asdict() for name, each in held.items()}
 
 
 def as_lists(retrieved_NK: ArrayLike) -> Ints:

@@ -25,7 +25,7 @@ class ExposureFigure(Plot):
 
     Items are binned by q; the area of a mark is the share of items that it stands for. Bins without a click have no
     place on the axis and are counted below the title. On the diagonal an item is
-    clicked as often as it is shown. Each row whose records carry an exposure is drawn, and named if there are several.
+    clicked as often as it is shown. Rows whose records carry the same counts are drawn once; where counts differ, each is named.
     """
 
     def _compose(self, rows: Sequence[Row], size: str) -> Figure:
@@ -33,12 +33,14 @@ class ExposureFigure(Plot):
         axes = figure.add_subplot()
         axes.set(xlabel="share of what was shown, q", ylabel="share of what was clicked, p_data")
         found = {row.group: bins for row in rows if (bins := _bins(row))}
-        shown = [row for row in rows if row.group in found]
+        # What was shown and clicked is a fact of the data: rows that were counted on the same are one.
+        first = {tuple(bins): group for group, bins in reversed(found.items())}
+        shown = [row for row in rows if row.group in first.values()]
         colours = {row.group: drawing.PALETTE[i % len(drawing.PALETTE)] for i, row in enumerate(shown)}
         for row in shown:
             _draw(axes, found[row.group], colours[row.group])
         if shown:
-            _frame(axes, [place for bins in found.values() for pair in bins for place in pair[:2]])
+            _frame(axes, [place for bins in first for pair in bins for place in pair[:2]])
         else:
             marks.say(axes, "no finished run has\nlogged impressions yet")
         if len(shown) > 1:
