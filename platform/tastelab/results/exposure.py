@@ -24,8 +24,8 @@ class ExposureFigure(Plot):
     """Share of an item in what was clicked, p_data, against its share in what was shown, q; both axes logarithmic.
 
     Items are binned by q; the area of a mark is the share of items that it stands for. Bins without a click have no
-    place on the axis and are counted below the title. On the diagonal an item is
-    clicked as often as it is shown. Rows whose records carry the same counts are drawn once; where counts differ, each is named.
+    place on the axis and are counted below the title. On the diagonal an item is clicked as often as it is shown. Rows
+    whose records carry the same counts are drawn once; where counts differ, each is named.
     """
 
     def _compose(self, rows: Sequence[Row], size: str) -> Figure:
