@@ -17,6 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tastelab.cluster.trial import METRIC
 from tastelab.cluster.tuner import Trials
 from tastelab.experiment import Point
 from tastelab.training.job import Job
@@ -131,4 +132,4 @@ def test_a_trial_goes_on_when_the_node_of_its_workers_is_lost(
     assert again == list(range(again[0], EPOCHS * STEPS_PER_EPOCH + 1))
     assert {step for step, _ in curve} == set(range(1, EPOCHS * STEPS_PER_EPOCH + 1))
     assert dict(curve) == pytest.approx({int(s["step"]): s["train/loss"] for s in local.logged}, rel=1e-3)
-    assert ended[0][1]["val/auc"] == pytest.approx(expected["metrics"]["auc"]["mean"], abs=5e-3)
+    assert ended[0][1][METRIC] == pytest.approx(expected["metrics"]["auc"]["mean"], abs=5e-3)
